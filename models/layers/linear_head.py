@@ -1,0 +1,74 @@
+"""The linear head, and what each token adds to it."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from models.masking import Tensor
+
+
+@keras.saving.register_keras_serializable("heed")
+class LinearHead(keras.layers.Layer):  # type: ignore[misc]
+    """Logits of a pooled vector, and each token's exact share of them.
+
+        pooled = sum_j r_j v_j,  logits = pooled W + b
+        contrast of a label c:  w_c = W_c - mean of the other columns of W,  b_c likewise
+        contribution_j = r_j (v_j . w_c),  so that  b_c + sum_j contribution_j = logit_c - mean of the other logits
+
+    With two labels the contrast is that of label 1 against label 0; with more, that of the label with the highest
+    logit against the others. The shares are exact because nothing but a sum stands between the values and the logits.
+
+    Input: pooled float[batch, features], values float[batch, tokens, features], coefficients r float[batch, tokens].
+    Output: {"logits": float32[batch, labels], "contributions": float32[batch, tokens]}, always in float32.
+
+    Args:
+        labels: number of labels, at least 2.
+        dropout: share of the pooled vector dropped in training.
+    """
+
+    def __init__(self, labels: int, *, dropout: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if labels < 2:
+            raise ValueError(f"Expected at least 2 labels. Received labels={labels}.")
+        self.labels = labels
+        self.dropout = dropout
+        self.pooled_dropout = keras.layers.Dropout(dropout, dtype="float32")
+
+    def build(
+        self,
+        pooled_shape: tuple[int | None, ...],
+        values_shape: tuple[int | None, ...],
+        coefficients_shape: tuple[int | None, ...],
+    ) -> None:
+        features = pooled_shape[-1]
+        self.kernel = self.add_weight(
+            name="kernel", shape=(features, self.labels), initializer="glorot_uniform", dtype="float32", autocast=False
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(self.labels,), initializer="zeros", dtype="float32", autocast=False
+        )
+
+    def call(self, pooled: Tensor, values: Tensor, coefficients: Tensor, training: bool = False) -> dict[str, Tensor]:
+        pooled = self.pooled_dropout(ops.cast(pooled, "float32"), training=training)
+        logits = ops.matmul(pooled, self.kernel) + self.bias  # [batch, labels]
+        kernel = ops.take(self._contrasts(self.kernel), self._target(logits), axis=1)  # [features, batch]
+        shares = ops.einsum("btf,fb->bt", ops.cast(values, "float32"), kernel)  # [batch, tokens]
+        return {"logits": logits, "contributions": shares * ops.cast(coefficients, "float32")}
+
+    def base(self, target: int) -> float:
+        """What the contrast of label `target` is before any token is read: b_c."""
+        return float(ops.convert_to_numpy(self._contrasts(self.bias))[target])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "labels": self.labels, "dropout": self.dropout}
+
+    def _target(self, logits: Tensor) -> Tensor:
+        if self.labels == 2:
+            return ops.ones_like(logits[:, 0], dtype="int32")  # [batch]
+        return ops.argmax(logits, axis=-1)  # [batch]
+
+    def _contrasts(self, columns: Tensor) -> Tensor:
+        """Each of the last axis minus the mean of the others: float[..., labels] -> float[..., labels]."""
+        total = ops.sum(columns, axis=-1, keepdims=True)
+        return columns - (total - columns) / (self.labels - 1)

@@ -1,0 +1,53 @@
+"""Convolution over the tokens that padding takes no part in."""
+
+from typing import Any
+
+import keras
+
+from models.masking import Tensor, zero_padding
+
+
+@keras.saving.register_keras_serializable("heed")
+class MaskedConvolution(keras.layers.Layer):  # type: ignore[misc]
+    """One-dimensional convolution that sees zeros beyond either end of the text, however the text is padded.
+
+        o_t = activation(sum_d m_(t+d) x_(t+d) W_d + b) on real positions t, 0 on padding
+
+    `keras.layers.Conv1D` reads the vectors of padding as if they were tokens.
+
+    Input: float[batch, tokens, features]; mask bool[batch, tokens]. Output: float[batch, tokens, filters].
+
+    Args:
+        filters: width of the output.
+        kernel_size: tokens under the kernel; odd, so that it is centred on its token.
+        activation: any Keras activation.
+    """
+
+    def __init__(self, filters: int, kernel_size: int = 5, *, activation: Any = "relu", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"Expected an odd kernel_size, to be centred on a token. Received {kernel_size}.")
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.activation = keras.activations.get(activation)
+        self.convolution = keras.layers.Conv1D(
+            filters, kernel_size, padding="same", activation=self.activation, dtype=self.dtype_policy
+        )
+        self.supports_masking = True
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.convolution.build(input_shape)
+
+    def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        return zero_padding(self.convolution(zero_padding(inputs, mask)), mask)  # [batch, tokens, filters]
+
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Tensor | None:
+        return previous_mask
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "activation": keras.activations.serialize(self.activation),
+        }

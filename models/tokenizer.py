@@ -1,0 +1,113 @@
+"""Text to token ids and exact character spans."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import regex
+
+PAD_ID = 0
+UNKNOWN_ID = 1
+FIRST_WORD_ID = 2
+
+# A line break of HTML is a space; a word is letters, marks and digits with inner apostrophes; anything else that is
+# visible is a token of its own, whole grapheme by whole grapheme, so that an emoji or a letter with its accents is
+# never cut in two.
+_PATTERN = regex.compile(r"<br\s*/?>(*SKIP)(*FAIL)|\w++(?:['’]\w++)*+|[!-/:-@\[-`{-~]|(?=\S)\X", regex.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One text as a model reads it. `text[starts[i]:ends[i]]` is token i of the very string that was given.
+
+    Attributes:
+        ids: int32[tokens], at least `UNKNOWN_ID`.
+        starts: int32[tokens], offsets in code points.
+        ends: int32[tokens], offsets in code points, exclusive.
+        tokens_total: tokens in the whole text, before it was cut to `max_tokens`.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    tokens_total: int
+
+    @property
+    def known(self) -> np.ndarray:
+        """bool[tokens], False where the vocabulary does not hold the token."""
+        known: np.ndarray = self.ids != UNKNOWN_ID
+        return known
+
+
+class Tokenizer:
+    """Word-level tokenizer over Unicode words, lower-cased, punctuation kept.
+
+    Args:
+        words: the vocabulary; word i has id `FIRST_WORD_ID + i`. `PAD_ID` and `UNKNOWN_ID` are not words.
+
+    Raises:
+        ValueError: a word is empty or stands twice.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+        self._ids = {word: FIRST_WORD_ID + position for position, word in enumerate(self.words)}
+        if "" in self._ids or len(self._ids) != len(self.words):
+            raise ValueError(
+                f"Expected {len(self.words)} different, non-empty words. Received {len(self._ids)} different ones"
+                f"{', one of them empty' if '' in self._ids else ''}."
+            )
+
+    @classmethod
+    def fit(cls, texts: Iterable[str], *, max_words: int, min_count: int = 1) -> "Tokenizer":
+        """The `max_words` commonest tokens of `texts`; equally common ones in alphabetical order."""
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(split(text))
+        ranked = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
+        return cls(ranked[:max_words])
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of ids, `PAD_ID` and `UNKNOWN_ID` included."""
+        return FIRST_WORD_ID + len(self.words)
+
+    def encode(self, text: str, max_tokens: int) -> Encoding:
+        """The first `max_tokens` tokens of `text`; none for a blank text. Safe to call from several threads."""
+        lowered = _lower(text)
+        spans = [match.span() for match in _PATTERN.finditer(lowered)]
+        read = spans[:max_tokens]
+        lookup = self._ids.get
+        ids = [lookup(lowered[start:end], UNKNOWN_ID) for start, end in read]
+        offsets = np.array(read, dtype=np.int32).reshape(-1, 2)
+        return Encoding(np.array(ids, dtype=np.int32), offsets[:, 0], offsets[:, 1], len(spans))
+
+    def to_json(self) -> str:
+        """The tokenizer as one JSON document."""
+        return json.dumps({"type": "words", "words": self.words}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, document: str) -> "Tokenizer":
+        """Rebuild what `to_json` wrote.
+
+        Raises:
+            ValueError: `document` is not such a JSON document.
+        """
+        content = json.loads(document)
+        words = content.get("words") if isinstance(content, dict) and content.get("type") == "words" else None
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError('Expected {"type": "words", "words": [strings]}. Received another JSON document.')
+        return cls(words)
+
+
+def split(text: str) -> Iterator[str]:
+    """The lower-cased tokens of `text`, in order."""
+    for match in _PATTERN.finditer(_lower(text)):
+        yield match.group()
+
+
+def _lower(text: str) -> str:
+    # U+0130 is the one code point whose lower case is longer than itself: it would shift every offset after it.
+    return text.replace("İ", "i").lower()
