@@ -1,0 +1,4 @@
+"""Serves bundles over HTTP: `create_app` in `service.app`, `python -m service`, and a client in `service.client`.
+
+Importing this package alone loads neither Keras nor FastAPI, so that a program may import the client cheaply.
+"""
