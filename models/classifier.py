@@ -96,9 +96,7 @@ def _attend(config: ClassifierConfig, states: Tensor, mask: Tensor) -> tuple[Ten
     attended, scores = attention(states, mask=mask, return_attention_scores=True)
     if isinstance(attention, AdditiveAttentionPooling):
         return attended, scores, scores
-    pooled, per_query = MaskedPooling(config.pooling, name="pooling")(
-        attended, mask=mask, return_attention_scores=True
-    )
+    pooled, per_query = MaskedPooling(config.pooling, name="pooling")(attended, mask=mask, return_attention_scores=True)
     coefficients = TokenWeights(name="token_weights")(scores, per_query)  # [batch, tokens]
     if config.pooling == "mean":
         return pooled, coefficients, coefficients

@@ -9,7 +9,7 @@ from models.masking import Tensor, masked_softmax
 
 
 @keras.saving.register_keras_serializable("heed")
-class AdditiveAttentionPooling(keras.layers.Layer):  # type: ignore[misc]
+class AdditiveAttentionPooling(keras.layers.Layer):
     """Weighted mean of the states, the weights scored by a small network.
 
         u_t = activation(h_t W + b),  z_t = u_t . c,  a = softmax over the real t of z,  pooled = sum_t a_t h_t

@@ -10,7 +10,7 @@ from models.masking import Tensor, masked_softmax, zero_padding
 
 
 @keras.saving.register_keras_serializable("heed")
-class ScaledDotProductSelfAttention(keras.layers.Layer):  # type: ignore[misc]
+class ScaledDotProductSelfAttention(keras.layers.Layer):
     """Each position becomes the mean of all positions, weighted by how much their states agree with its own.
 
         A = softmax over the real keys of (h h^T / scale),  context = A h

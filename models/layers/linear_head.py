@@ -9,7 +9,7 @@ from models.masking import Tensor
 
 
 @keras.saving.register_keras_serializable("heed")
-class LinearHead(keras.layers.Layer):  # type: ignore[misc]
+class LinearHead(keras.layers.Layer):
     """Logits of a pooled vector, and each token's exact share of them.
 
         pooled = sum_j r_j v_j,  logits = pooled W + b

@@ -8,7 +8,7 @@ from models.masking import Tensor, zero_padding
 
 
 @keras.saving.register_keras_serializable("heed")
-class MaskedConvolution(keras.layers.Layer):  # type: ignore[misc]
+class MaskedConvolution(keras.layers.Layer):
     """One-dimensional convolution that sees zeros beyond either end of the text, however the text is padded.
 
         o_t = activation(sum_d m_(t+d) x_(t+d) W_d + b) on real positions t, 0 on padding

@@ -9,7 +9,7 @@ from models.masking import Tensor, uniform_weights, zero_padding
 
 
 @keras.saving.register_keras_serializable("heed")
-class MaskedPooling(keras.layers.Layer):  # type: ignore[misc]
+class MaskedPooling(keras.layers.Layer):
     """Mean (or sum) over the real positions; padding takes no part.
 
         mean: pooled = sum over the real t of x_t / n      sum: pooled = sum over the real t of x_t

@@ -9,7 +9,7 @@ from models.masking import Tensor
 
 
 @keras.saving.register_keras_serializable("heed")
-class PaddingMask(keras.layers.Layer):  # type: ignore[misc]
+class PaddingMask(keras.layers.Layer):
     """True where an id is not the id of padding.
 
     Input: int[batch, tokens]. Output: bool[batch, tokens].

@@ -9,7 +9,7 @@ from models.masking import Tensor, masked_softmax, zero_padding
 
 
 @keras.saving.register_keras_serializable("heed")
-class SeqSelfAttention(keras.layers.Layer):  # type: ignore[misc]
+class SeqSelfAttention(keras.layers.Layer):
     """Each position becomes a weighted mean of all positions; the values are the raw inputs.
 
         additive:        h_tt' = tanh(x_t W_t + x_t' W_x + b_h),  e_tt' = h_tt' . W_a + b_a

@@ -9,7 +9,7 @@ from models.masking import Tensor
 
 
 @keras.saving.register_keras_serializable("heed")
-class TokenWeights(keras.layers.Layer):  # type: ignore[misc]
+class TokenWeights(keras.layers.Layer):
     """How much each position counts in the pooled vector, through the attention map.
 
         context = A v,  pooled = u context   =>   pooled = (u A) v,  coefficients = u A

@@ -1,0 +1,65 @@
+"""Moving a finished folder into the place of another, in one step."""
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Move the folder `new` to `place`; what was there is deleted. Both are on one file system.
+
+    On Linux the two folders are exchanged atomically, so at every moment `place` is the whole old folder or the whole
+    new one. Where the system cannot do that there is a moment in which `place` does not exist and the old folder waits
+    beside `new`.
+    """
+    _flush(new)
+    if not place.exists():
+        os.rename(new, place)
+    elif _exchange(new, place):
+        shutil.rmtree(new)
+    else:
+        old = new.with_name(f"{new.name}.old")
+        os.rename(place, old)
+        os.rename(new, place)
+        shutil.rmtree(old)
+    _flush_entry(place.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders atomically; False where the system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.EXDEV):
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def _flush(folder: Path) -> None:
+    """Make sure that every file of `folder` is on disk before a name points to it."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        else:
+            _flush_entry(file)
+    _flush_entry(folder)
+
+
+def _flush_entry(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
