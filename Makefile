@@ -1,0 +1,76 @@
+# What a developer runs, and all that CI runs. Needs Python 3.11 (or 3.12) and make; every target does its own set-up.
+#
+# Two environments, on purpose: TensorFlow and Keras import JAX, SciPy, scikit-learn and matplotlib wherever they find them,
+# so the service starts much faster from an environment that holds only what it serves with.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+TEST := .venv
+SERVE := .venv-serve
+ROOMS := models training service
+CONFIG ?= training/configs/default.toml
+OUT ?= models/saved/mine
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet $(LOCK_FLAGS)
+
+# Makes the environment $(1) from the lock $(2), unless its stamp is newer than the lock. Byte code is compiled here and now:
+# without it every start would compile TensorFlow anew wherever PYTHONDONTWRITEBYTECODE is set.
+define environment
+	@python=; for candidate in $(PYTHON) python3.11 python3.12 python3 python; do \
+	  if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "Expected Python 3.11 or 3.12 on the PATH. Found: $$(python3 --version 2>/dev/null || echo no python3 at all)." >&2; \
+	  echo "Install Python 3.11, or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; \
+	fi; \
+	echo "Making $(1) from $(2) with $$("$$python" --version), once; this downloads several hundred megabytes." >&2; \
+	"$$python" -m venv $(1) && \
+	$(1)/bin/python -m pip --disable-pip-version-check install --quiet --no-input --compile --require-hashes -r $(2) && \
+	touch $(1)/.installed
+endef
+
+.PHONY: help serve test check format train test-containers lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(TEST)/.installed: requirements/test.txt
+	$(call environment,$(TEST),$<)
+
+$(SERVE)/.installed: requirements/serve.txt
+	$(call environment,$(SERVE),$<)
+
+serve: $(SERVE)/.installed ## serve the bundles in models/saved on http://127.0.0.1:8000 (HEED_* settings apply)
+	@$(SERVE)/bin/python -m compileall -q models service
+	@exec $(SERVE)/bin/python -m service serve
+
+test: $(TEST)/.installed ## run the tests; narrow them with ARGS="-k masking"
+	@$(TEST)/bin/python -m compileall -q $(ROOMS)
+	@$(TEST)/bin/python -m pytest $(ARGS)
+
+check: $(TEST)/.installed ## lint, formatting and types
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+	$(TEST)/bin/mypy
+
+format: $(TEST)/.installed ## mend formatting and what the linter can mend by itself
+	$(TEST)/bin/ruff check --fix .
+	$(TEST)/bin/ruff format .
+
+train: $(TEST)/.installed ## train a bundle: make train DATA=reviews.csv OUT=models/saved/mine (IMDB without DATA)
+	@exec $(TEST)/bin/python -m training train --config $(CONFIG) $(if $(DATA),--data $(DATA)) --out $(OUT)
+
+test-containers: $(TEST)/.installed ## build the image and try it for real; needs a Docker engine
+	@$(TEST)/bin/python -m pytest -m containers tests/containers $(ARGS)
+
+lock: ## write requirements/*.txt anew from pyproject.toml with uv (LOCK_FLAGS=--upgrade for newer versions)
+	@command -v uv >/dev/null || { echo "Expected uv on the PATH, found none. Install it: python3 -m pip install uv" >&2; exit 1; }
+	$(LOCK) --extra cpu --output-file requirements/serve.txt
+	$(LOCK) --extra cpu --extra train --output-file requirements/train.txt
+	$(LOCK) --extra gpu --extra train --output-file requirements/gpu.txt
+	$(LOCK) --extra test --output-file requirements/test.txt
+
+clean: ## remove the environments and everything tools left behind
+	rm -rf $(TEST) $(SERVE) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	find $(ROOMS) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

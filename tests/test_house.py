@@ -1,0 +1,172 @@
+"""The rules of the house that no other test would see broken: who imports whom, what is locked, what is shipped."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import copytree, ignore_patterns
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("models", "training", "service")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+# Which other rooms a room may import.
+MAY_IMPORT = {"models": set(), "training": {"models"}, "service": {"models"}}
+LOCKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.txt"))
+LOCK_LINE = re.compile(r"[a-z0-9.-]+(\[[a-z0-9,-]+\])?==\S+( ; [^\\]+?)?( +--hash=sha256:[0-9a-f]{64})+ *")
+PLACES_TO_NAME_AN_INDEX = ("pyproject.toml", "Makefile", "Dockerfile", "docker-compose.yml", "README.md", ".ci/run")
+
+
+def imported_modules(source: str) -> set[str]:
+    """Absolute names of the modules that `source` imports, at the top or inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: import by absolute name, so that the rooms stay visible"
+            assert node.module is not None
+            names.add(node.module)
+    return names
+
+
+def modules_of(room: str) -> Iterator[Path]:
+    return (path for path in (ROOT / room).rglob("*.py") if "saved" not in path.parts)
+
+
+def locked(name: str) -> dict[str, list[Requirement]]:
+    """The requirements in a lock by canonical name; more than one where versions differ by marker."""
+    requirements: dict[str, list[Requirement]] = {}
+    text = (ROOT / "requirements" / f"{name}.txt").read_text().replace("\\\n", "")
+    for line in text.splitlines():
+        requirement = Requirement(line.split(" --hash=")[0])
+        requirements.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    return requirements
+
+
+def test_imported_modules_sees_every_form_of_import() -> None:
+    source = "import a.b, c\nfrom d.e import f\ndef g():\n    import h\n    from i import j as k\n"
+    assert imported_modules(source) == {"a.b", "c", "d.e", "h", "i"}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_one_way(room: str) -> None:
+    forbidden = set(ROOMS) - MAY_IMPORT[room] - {room} | {"tests", "benchmarks"}
+    found = {
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in modules_of(room)
+        for module in imported_modules(path.read_text())
+        if module.split(".")[0] in forbidden
+    }
+    assert not found
+
+
+def test_layers_and_masks_import_keras_alone() -> None:
+    allowed = {"keras", "models"} | set(sys.stdlib_module_names)
+    layers = [*(ROOT / "models" / "layers").glob("*.py"), ROOT / "models" / "masking.py"]
+    assert len(layers) > 2
+    for path in layers:
+        modules = imported_modules(path.read_text())
+        own = {module for module in modules if module.split(".")[0] == "models"}
+        assert {module.split(".")[0] for module in modules} <= allowed, path
+        assert all(module.startswith(("models.layers", "models.masking")) for module in own), path
+
+
+def test_there_is_a_lock_for_every_way_to_run() -> None:
+    assert LOCKS == ["gpu", "serve", "test", "train"]
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_locks_pin_and_hash_everything_and_name_no_index(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    for line in text.replace("\\\n", "").splitlines():
+        assert LOCK_LINE.fullmatch(line), line
+    assert "//" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "extras"),
+    [("serve", {"cpu"}), ("train", {"cpu", "train"}), ("gpu", {"gpu", "train"}), ("test", {"cpu", "train", "test"})],
+)
+def test_locks_satisfy_what_the_project_declares(name: str, extras: set[str]) -> None:
+    lock = locked(name)
+    declared = PROJECT["dependencies"] + [each for extra in extras for each in PROJECT["optional-dependencies"][extra]]
+    for requirement in map(Requirement, declared):
+        if requirement.name == PROJECT["name"] or (requirement.marker and not requirement.marker.evaluate()):
+            continue
+        entries = lock[canonicalize_name(requirement.name)]
+        pinned = [each for each in entries if not each.marker or each.marker.evaluate()]
+        assert len(pinned) == 1, f"{requirement}: run `make lock`"
+        version = str(pinned[0].specifier).removeprefix("==")
+        assert requirement.specifier.contains(version), f"{requirement}, locked {version}: run `make lock`"
+
+
+def test_locks_agree_on_every_version() -> None:
+    versions: dict[str, set[str]] = {}
+    for name in LOCKS:
+        for package, requirements in locked(name).items():
+            versions.setdefault(package, set()).add(" ".join(sorted(str(each.specifier) for each in requirements)))
+    assert not {package: found for package, found in versions.items() if len(found) > 1}
+
+
+def test_the_service_is_locked_without_what_slows_its_start() -> None:
+    """Keras and TensorFlow import these where they find them, which takes seconds, and a service needs none of them."""
+    assert not locked("serve").keys() & {"jax", "scipy", "scikit-learn", "matplotlib", "pyarrow", "gensim", "pytest"}
+
+
+def test_each_lock_holds_one_backend() -> None:
+    for name in LOCKS:
+        lock = locked(name)
+        cuda = {package for package in lock if package.startswith("nvidia-")}
+        assert bool(cuda) is (name == "gpu")
+        on_this_machine = [
+            each.name
+            for package in ("tensorflow", "tensorflow-cpu")
+            for each in lock.get(package, [])
+            if not each.marker or each.marker.evaluate({"sys_platform": "linux", "platform_machine": "x86_64"})
+        ]
+        assert on_this_machine == (["tensorflow"] if name == "gpu" else ["tensorflow-cpu"])
+
+
+def test_nothing_names_a_package_index() -> None:
+    files = [ROOT / name for name in PLACES_TO_NAME_AN_INDEX]
+    files += [*(ROOT / "docker").iterdir(), *(ROOT / "docs").glob("*.md"), *(ROOT / "requirements").iterdir()]
+    index = re.compile(r"pypi\.|pythonhosted|/simple\b|(extra-)?index-url|find-links|trusted-host", re.IGNORECASE)
+    assert not [f"{path.relative_to(ROOT)}: {match[0]}" for path in files if (match := index.search(path.read_text()))]
+
+
+def test_the_changelog_gates_the_version() -> None:
+    versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == PROJECT["version"]
+    assert f'image.version="{versions[0]}"' in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_wheel_holds_the_three_rooms_and_what_they_read(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for room in (*ROOMS, "tests"):
+        copytree(ROOT / room, source / room, ignore=ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        (source / name).write_text((ROOT / name).read_text())
+    (source / "models" / "saved" / "trained_here").mkdir(parents=True)
+    (source / "models" / "saved" / "trained_here" / "bundle.json").write_text("{}")
+    wheel_command = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", "..", "."]
+    subprocess.run([sys.executable, "-m", *wheel_command], cwd=source, check=True, timeout=120)
+
+    (wheel,) = tmp_path.glob("heed-*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert {name.split("/")[0] for name in names} == set(ROOMS)
+    assert not {name for name in names if "trained_here" in name}
+    expected = {str(path.relative_to(ROOT)) for room in ROOMS for path in modules_of(room)}
+    expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "training" / "configs").glob("*.toml")}
+    for folder in (ROOT / "service" / "web", ROOT / "models" / "saved" / "default"):
+        expected |= {str(path.relative_to(ROOT)) for path in folder.rglob("*") if path.is_file()}
+    assert expected - names == set()
