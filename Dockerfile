@@ -63,6 +63,8 @@ COPY --from=source --chown=10001:10001 /saved /app/models/saved
 USER 10001:10001
 
 FROM runtime AS train
+ENV XDG_CACHE_HOME=/cache
+RUN install -d -o heed -g heed /cache /data
 COPY --from=environment-train /opt/heed /opt/heed
 COPY --from=source /app /app
 COPY --from=source --chown=10001:10001 /saved /app/models/saved

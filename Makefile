@@ -59,7 +59,7 @@ format: $(TEST)/.installed ## mend formatting and what the linter can mend by it
 	$(TEST)/bin/ruff format .
 
 train: $(TEST)/.installed ## train a bundle: make train DATA=reviews.csv OUT=models/saved/mine (IMDB without DATA)
-	@exec $(TEST)/bin/python -m training train --config $(CONFIG) $(if $(DATA),--data $(DATA)) --out $(OUT)
+	@exec $(TEST)/bin/python -m training train $(CONFIG) $(if $(DATA),--data $(DATA)) --out $(OUT)
 
 test-containers: $(TEST)/.installed ## build the image and try it for real; needs a Docker engine
 	@$(TEST)/bin/python -m pytest -m containers tests/containers $(ARGS)
