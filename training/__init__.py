@@ -1,0 +1,1 @@
+"""Makes bundles: reads reviews, trains a classifier, measures it, saves it."""

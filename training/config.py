@@ -1,0 +1,102 @@
+"""A training run in one TOML file; an unknown key is an error."""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.config import ClassifierConfig, Encoder, Mechanism, Pooling
+from training.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DataConfig(_Section):
+    """How texts become ids."""
+
+    validation_share: float = Field(0.1, gt=0, lt=1, description="part of train that is never trained on")
+    max_words: int = Field(30_000, ge=1, description="words in the vocabulary, the commonest of train")
+    max_tokens: int = Field(1024, ge=1, description="tokens read of a text; the rest is cut off")
+
+
+class VectorsConfig(_Section):
+    """Skip-gram word vectors, trained on the train part and the unlabelled texts before the classifier is."""
+
+    window: int = Field(8, ge=1, description="words to either side")
+    negative: int = Field(5, ge=1, description="negative samples a word")
+    sample: float = Field(1e-4, gt=0, description="frequency above which common words are thinned out")
+    min_count: int = Field(5, ge=1, description="rarer words get no vector")
+    epochs: int = Field(4, ge=1)
+
+
+class ModelConfig(_Section):
+    """The architecture: `ClassifierConfig` without what the data decides."""
+
+    embedding_dim: int = 128
+    embedding_dropout: float = 0.0
+    encoder: Encoder = "bilstm"
+    encoder_units: int = 96
+    kernel_size: int = 5
+    recurrent_inputs_dropout: float = 0.0
+    mechanism: Mechanism = "additive_pooling"
+    attention_units: int = 64
+    pooling: Pooling = "mean"
+    dropout: float = 0.0
+
+    def classifier(self, *, vocabulary_size: int, labels: int) -> ClassifierConfig:
+        """The whole architecture, once the data is known."""
+        return ClassifierConfig(vocabulary_size=vocabulary_size, labels=labels, **self.model_dump())
+
+
+class PhaseConfig(_Section):
+    """One stretch of training at one setting."""
+
+    epochs: int = Field(ge=1)
+    learning_rate: float = Field(gt=0, description="at the start; it falls along a cosine to a tenth")
+    train_embedding: bool = Field(True, description="whether the word vectors are trained too")
+    patience: int = Field(2, ge=1, description="epochs without a better validation loss after which the phase ends")
+
+
+class TrainConfig(_Section):
+    """The whole of a training run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="of the bundle")
+    seed: int = Field(1, ge=0)
+    batch_size: int = Field(64, ge=1)
+    gradient_norm: float = Field(1.0, gt=0, description="gradients with a larger global norm are scaled down to it")
+    average_momentum: float = Field(
+        0.99, ge=0, lt=1, description="of the moving average of the weights that is evaluated and saved; 0: none"
+    )
+    data: DataConfig = DataConfig()
+    vectors: VectorsConfig | Literal[False] = False
+    model: ModelConfig = ModelConfig()
+    phases: tuple[PhaseConfig, ...] = Field(min_length=1, strict=False)
+
+
+def read_config(file: Path) -> TrainConfig:
+    """The training configuration in a TOML file.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or holds an unknown key or a value out of range.
+    """
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: expected a readable TOML file. {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: expected TOML. {error}.") from error
+    try:
+        config = TrainConfig.model_validate(values)
+        config.model.classifier(vocabulary_size=3, labels=2)  # the architecture's own limits
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']} (received {fault['input']!r:.60})"
+            for fault in error.errors()
+        )
+        raise ConfigError(f"{file}: {faults}.") from error
+    except ValueError as error:
+        raise ConfigError(f"{file}: model: {error}") from error
+    return config

@@ -1,0 +1,164 @@
+"""Fitting the weights: phases, averages, early stopping, checkpoints."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from models.classifier import EMBEDDING
+from training.batches import pad_batch, shuffled_batches
+from training.calibrate import negative_log_likelihood
+from training.checkpoint import Checkpoint, Progress
+from training.config import TrainConfig
+from training.forward import JIT_COMPILE, predict_logits
+
+CHECKPOINT_SECONDS = 60.0
+_FINAL_RATE = 0.1  # of the learning rate, at the end of a phase
+
+OnStep = Callable[[int, int, float, float], None]  # batches done, batches of the epoch, loss, accuracy
+OnEpoch = Callable[[dict[str, float | int | str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTexts:
+    """Texts as a model reads them: ids int32[tokens] each, labels int32[texts]."""
+
+    ids: Sequence[np.ndarray]
+    labels: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int[texts], in tokens."""
+        return np.array([len(one) for one in self.ids])
+
+
+class Fit:
+    """Trains `model` in place, phase by phase; afterwards it holds the best averaged weights of the last phase.
+
+    The order of the batches depends on the seed, phase and epoch alone, and a checkpoint holds weights, averages,
+    optimizer, dropout seeds and running metrics, so a run that was killed ends where the unbroken one would have.
+
+    Args:
+        model: from `build_classifier`; never compiled itself.
+        config: phases, batch size, rates.
+        train: what is learned from.
+        validation: what decides when to stop.
+        checkpoint: where the run is kept; saved about every minute and after every epoch.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        config: TrainConfig,
+        train: EncodedTexts,
+        validation: EncodedTexts,
+        checkpoint: Checkpoint,
+    ) -> None:
+        self._net = keras.Model(model.input, model.output["logits"])
+        self._embedding = model.get_layer(EMBEDDING)
+        self._config = config
+        self._train = train
+        self._validation = validation
+        self._checkpoint = checkpoint
+        self._batches = -(-len(train.labels) // config.batch_size)
+        self._best: list[np.ndarray] = []
+        self.progress = Progress()
+
+    def run(self, *, resume: bool, on_step: OnStep, on_epoch: OnEpoch) -> None:
+        """Fit all phases, or what is left of them.
+
+        Raises:
+            ResumeError: `resume` is asked for and there is nothing to resume.
+        """
+        if resume:
+            self.progress, arrays = self._checkpoint.load()
+        if self.progress.phase < len(self._config.phases):
+            self._start_phase()
+        if resume:
+            self._restore(arrays)
+        while self.progress.phase < len(self._config.phases):
+            phase = self._config.phases[self.progress.phase]
+            while self.progress.epoch < phase.epochs and self.progress.stale_epochs < phase.patience:
+                self._run_epoch(on_step)
+                on_epoch(self._end_epoch())
+            self._net.set_weights(self._best)
+            self.progress.end_phase()
+            if self.progress.phase < len(self._config.phases):
+                self._start_phase()
+            self._save()
+
+    def _start_phase(self) -> None:
+        phase = self._config.phases[self.progress.phase]
+        self._embedding.trainable = phase.train_embedding
+        momentum = self._config.average_momentum
+        self._net.compile(
+            optimizer=keras.optimizers.Adam(
+                keras.optimizers.schedules.CosineDecay(
+                    phase.learning_rate, self._batches * phase.epochs, alpha=_FINAL_RATE
+                ),
+                global_clipnorm=self._config.gradient_norm,
+                use_ema=momentum > 0,
+                ema_momentum=momentum,
+            ),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            jit_compile=JIT_COMPILE,
+        )
+        self._net.optimizer.build(self._net.trainable_variables)
+
+    def _run_epoch(self, on_step: OnStep) -> None:
+        generator = np.random.default_rng([self._config.seed, self.progress.phase, self.progress.epoch])
+        last_saved = time.monotonic()
+        for step, positions in enumerate(shuffled_batches(self._train.lengths, self._config.batch_size, generator)):
+            if step < self.progress.step:
+                continue
+            batch = pad_batch([self._train.ids[i] for i in positions])
+            self._net.reset_metrics()
+            figures = self._net.train_on_batch(batch, self._train.labels[positions], return_dict=True)
+            self.progress.add_batch(len(positions), float(figures["loss"]), float(figures["accuracy"]))
+            on_step(step + 1, self._batches, self.progress.train_loss, self.progress.train_accuracy)
+            if time.monotonic() - last_saved > CHECKPOINT_SECONDS:
+                self._save()
+                last_saved = time.monotonic()
+
+    def _end_epoch(self) -> dict[str, float | int | str]:
+        """Measure the averaged weights on validation, keep them if they are the best, and go back to the plain ones."""
+        plain = [np.array(value) for value in self._net.get_weights()]
+        if self._config.average_momentum > 0:
+            self._net.optimizer.finalize_variable_values(self._net.trainable_variables)
+        logits = predict_logits(self._net, self._validation.ids)
+        loss = negative_log_likelihood(logits, self._validation.labels)
+        entry: dict[str, float | int | str] = {
+            "phase": self.progress.phase + 1,
+            "epoch": self.progress.epoch + 1,
+            "train_loss": self.progress.train_loss,
+            "train_accuracy": self.progress.train_accuracy,
+            "validation_loss": loss,
+            "validation_accuracy": float((logits.argmax(axis=1) == self._validation.labels).mean()),
+        }
+        if self.progress.best_loss is None or loss < self.progress.best_loss:
+            self.progress.best_loss, self.progress.stale_epochs = loss, 0
+            self._best = self._net.get_weights()
+        else:
+            self.progress.stale_epochs += 1
+        self._net.set_weights(plain)
+        self.progress.end_epoch(entry)
+        self._save()
+        return entry
+
+    def _state(self) -> list[keras.Variable]:
+        return [*self._net.variables, *self._net.optimizer.variables]
+
+    def _save(self) -> None:
+        state = [keras.ops.convert_to_numpy(variable.value) for variable in self._state()]
+        self._checkpoint.save(self.progress, {"state": state, "best": self._best})
+
+    def _restore(self, arrays: dict[str, list[np.ndarray]]) -> None:
+        self._best = arrays.get("best", [])
+        if self.progress.phase < len(self._config.phases):
+            for variable, value in zip(self._state(), arrays["state"], strict=True):
+                variable.assign(value)
+        else:
+            self._net.set_weights(self._best)

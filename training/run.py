@@ -1,0 +1,223 @@
+"""One training run, from texts to a bundle, top to bottom."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from models.bundle import BundleCard, save_bundle
+from models.classifier import EMBEDDING, build_classifier
+from models.tokenizer import Tokenizer
+from training.calibrate import fit_temperature, probabilities
+from training.checkpoint import Checkpoint
+from training.config import TrainConfig, VectorsConfig
+from training.data import Corpus, LabelledTexts, Splits, label_counts, split_corpus
+from training.errors import ResumeError
+from training.fit import EncodedTexts, Fit
+from training.forward import compiled, predict_logits, predict_tokens
+from training.metrics import confusion, measure, reliability
+from training.report import Example, write_report
+from training.vectors import train_vectors
+
+EXAMPLES = 4
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes."""
+
+    def say(self, message: str) -> None:
+        """A line worth keeping."""
+
+    def advance(self, what: str, done: int, total: int, figures: str = "") -> None:
+        """`done` of `total` steps of `what`."""
+
+
+def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume: bool, watcher: Watcher) -> BundleCard:
+    """Train on `corpus` as `config` says and save the bundle to `out`.
+
+    Args:
+        work: folder for what a stopped run needs to go on; deleted once the bundle is saved.
+        resume: go on from what is in `work`.
+
+    Raises:
+        ResumeError: `resume` is asked for, and `work` holds no run or another one.
+        DataError: the corpus cannot be divided.
+    """
+    started = time.monotonic()
+    keras.utils.set_random_seed(config.seed)
+    work = _work_folder(work, resume=resume)
+    splits = split_corpus(corpus, validation_share=config.data.validation_share, seed=config.seed)
+    watcher.say(_splits_line(splits))
+
+    tokenizer = Tokenizer.fit(splits.train.texts, max_words=config.data.max_words)
+    architecture = config.model.classifier(vocabulary_size=tokenizer.vocabulary_size, labels=len(corpus.label_names))
+    model = build_classifier(architecture)
+    if config.vectors:
+        table = _vectors(config.vectors, config, splits, tokenizer, work, watcher)
+        model.get_layer(EMBEDDING).set_weights([table])
+
+    encode = _Encoder(tokenizer, config.data.max_tokens)
+    validation = encode(splits.validation)
+    run_identity = {"config": config.model_dump(mode="json"), "data": corpus.fingerprint()}
+    checkpoint = Checkpoint(work / "checkpoint.npz", run_identity)
+    fit = Fit(model, config, encode(splits.train), validation, checkpoint)
+    fit.run(
+        resume=resume and checkpoint.file.exists(),
+        on_step=lambda step, steps, loss, accuracy: watcher.advance(
+            f"epoch {fit.progress.epoch + 1}, phase {fit.progress.phase + 1}",
+            step,
+            steps,
+            f"loss {loss:.3f}  accuracy {accuracy:.3f}",
+        ),
+        on_epoch=lambda entry: watcher.say(_epoch_line(entry)),
+    )
+
+    forward = compiled(model)
+    validation_logits = predict_logits(forward, validation.ids)
+    temperature = fit_temperature(validation_logits, validation.labels)
+    test = encode(splits.test)
+    scores = probabilities(predict_logits(forward, test.ids), temperature)
+    metrics = {
+        "validation": measure(probabilities(validation_logits, temperature), validation.labels),
+        "test": measure(scores, test.labels),
+    }
+    report = work / "report"
+    write_report(
+        report,
+        history=fit.progress.history,
+        counts=confusion(scores, test.labels),
+        label_names=corpus.label_names,
+        bins=reliability(scores, test.labels),
+        examples=_pick_examples(corpus, splits.test, test, scores, forward, tokenizer),
+    )
+    card = save_bundle(
+        out,
+        model=model,
+        tokenizer=tokenizer,
+        config=architecture,
+        labels=corpus.label_names,
+        max_tokens=config.data.max_tokens,
+        temperature=temperature,
+        name=config.name,
+        data=_data_facts(corpus, splits),
+        training={
+            "config": config.model_dump(mode="json"),
+            "history": fit.progress.history,
+            "minutes": round((time.monotonic() - started) / 60, 1),
+            "resumed": resume,
+        },
+        metrics=metrics,
+        report=report,
+    )
+    shutil.rmtree(work)
+    return card
+
+
+class _Encoder:
+    """Texts to ids, with one tokenizer and limit."""
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+
+    def __call__(self, texts: LabelledTexts) -> EncodedTexts:
+        return EncodedTexts([self._tokenizer.encode(text, self._max_tokens).ids for text in texts.texts], texts.labels)
+
+
+def _work_folder(work: Path, *, resume: bool) -> Path:
+    if resume and not work.is_dir():
+        raise ResumeError(f"{work}: expected the folder of a stopped run. Found none: start without --resume.")
+    if not resume:
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
+def _vectors(
+    settings: VectorsConfig, config: TrainConfig, splits: Splits, tokenizer: Tokenizer, work: Path, watcher: Watcher
+) -> np.ndarray:
+    """Word vectors of the train part and the unlabelled texts; trained once a run, however often it is resumed."""
+    file = work / "vectors.npy"
+    if file.exists():
+        vectors: np.ndarray = np.load(file, allow_pickle=False)
+        return vectors
+    epochs = iter(range(1, settings.epochs + 1))
+    watcher.advance("word vectors", 0, settings.epochs)
+    vectors = train_vectors(
+        [*splits.train.texts, *splits.unlabelled],
+        tokenizer,
+        settings,
+        dim=config.model.embedding_dim,
+        seed=config.seed,
+        workers=os.cpu_count() or 1,
+        on_epoch=lambda: watcher.advance("word vectors", next(epochs), settings.epochs),
+    )
+    partial = file.with_suffix(".partial.npy")
+    np.save(partial, vectors)
+    partial.rename(file)
+    return vectors
+
+
+def _pick_examples(
+    corpus: Corpus,
+    texts: LabelledTexts,
+    encoded: EncodedTexts,
+    scores: np.ndarray,
+    forward: keras.Model,
+    tokenizer: Tokenizer,
+) -> list[Example]:
+    """Test reviews of readable length, spread over the range of confidence, right and wrong ones alike."""
+    readable = np.flatnonzero((encoded.lengths >= 40) & (encoded.lengths <= 120))
+    candidates = readable if len(readable) >= EXAMPLES else np.flatnonzero(encoded.lengths > 0)
+    ranked = candidates[np.argsort(scores[candidates, -1], kind="stable")]
+    chosen = ranked[np.linspace(0.02 * len(ranked), 0.98 * (len(ranked) - 1), EXAMPLES).astype(int)]
+    examples = []
+    for position in dict.fromkeys(chosen.tolist()):
+        outputs = predict_tokens(forward, encoded.ids[position])
+        winner = int(scores[position].argmax())
+        examples.append(
+            Example(
+                text=texts.texts[position],
+                truth=corpus.label_names[texts.labels[position]],
+                label=corpus.label_names[winner],
+                probability=float(scores[position, winner]),
+                encoding=tokenizer.encode(texts.texts[position], len(encoded.ids[position])),
+                weights=outputs["attention"],
+                contributions=outputs["contributions"],
+            )
+        )
+    return examples
+
+
+def _data_facts(corpus: Corpus, splits: Splits) -> dict[str, Any]:
+    return {
+        "source": corpus.source,
+        "fingerprint": corpus.fingerprint(),
+        "train": label_counts(splits.train.labels, corpus.label_names),
+        "validation": label_counts(splits.validation.labels, corpus.label_names),
+        "test": label_counts(splits.test.labels, corpus.label_names),
+        "unlabelled": len(splits.unlabelled),
+        "duplicates": splits.left_out,
+    }
+
+
+def _splits_line(splits: Splits) -> str:
+    left_out = splits.left_out
+    return (
+        f"train {len(splits.train):,}, validation {len(splits.validation):,}, test {len(splits.test):,}, "
+        f"unlabelled {len(splits.unlabelled):,}; left out as duplicates of validation or test: "
+        f"{left_out['train_in_validation_or_test']} of train ({left_out['train_in_test']} of test), "
+        f"{left_out['unlabelled_in_validation_or_test']} unlabelled"
+    )
+
+
+def _epoch_line(entry: dict[str, float | int | str]) -> str:
+    return (
+        f"phase {entry['phase']} epoch {entry['epoch']}: train loss {entry['train_loss']:.4f} "
+        f"accuracy {entry['train_accuracy']:.4f}, validation loss {entry['validation_loss']:.4f} "
+        f"accuracy {entry['validation_accuracy']:.4f}"
+    )
