@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -68,22 +69,16 @@ class Progress:
 
 
 class Checkpoint:
-    """One file that is replaced as a whole: where the run stands, and every number it stands on.
+    """One file that is replaced as a whole: where a run stands, and every number it stands on."""
 
-    Args:
-        file: where it lies.
-        run: what identifies the run, configuration and data; a checkpoint of another run is refused.
-    """
-
-    def __init__(self, file: Path, run: dict[str, Any]) -> None:
+    def __init__(self, file: Path) -> None:
         self.file = file
-        self._run = json.dumps(run, sort_keys=True)
 
     def save(self, progress: Progress, arrays: dict[str, Sequence[np.ndarray]]) -> None:
         """Replace the checkpoint; a crash meanwhile leaves the one before."""
-        partial = self.file.with_suffix(".partial")
         flat = {f"{name}/{i}": array for name, group in arrays.items() for i, array in enumerate(group)}
-        flat |= {"run": np.array(self._run), "progress": np.array(json.dumps(asdict(progress)))}
+        flat["progress"] = np.array(json.dumps(asdict(progress)))
+        partial = self.file.with_suffix(".partial")
         with partial.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **flat)
             stream.flush()
@@ -91,24 +86,34 @@ class Checkpoint:
         os.replace(partial, self.file)
 
     def load(self) -> tuple[Progress, dict[str, list[np.ndarray]]]:
-        """What `save` wrote.
-
-        Raises:
-            ResumeError: there is none, or it is of a run with another configuration or other data.
-        """
-        if not self.file.exists():
-            raise ResumeError(
-                f"{self.file}: expected a checkpoint of a stopped run. Found none: start without --resume."
-            )
+        """What `save` wrote; arrays that it was given none of are not there."""
+        arrays: dict[str, list[np.ndarray]] = {}
         with np.load(self.file, allow_pickle=False) as stored:
-            if str(stored["run"]) != self._run:
-                raise ResumeError(
-                    f"{self.file}: expected a checkpoint of this configuration, data and seed. Received one of "
-                    "another run: give what the stopped run was given, or start without --resume."
-                )
-            progress = Progress(**json.loads(str(stored["progress"])))
-            arrays: dict[str, list[np.ndarray]] = {}
             for name in stored.files:
                 if "/" in name:
                     arrays.setdefault(name.split("/")[0], []).append(stored[name])
-        return progress, arrays
+            return Progress(**json.loads(str(stored["progress"]))), arrays
+
+
+def open_work_folder(folder: Path, run: dict[str, Any], *, resume: bool) -> Path:
+    """The folder where a run keeps what it needs to go on: a new one, or that of the stopped run.
+
+    Args:
+        run: what identifies the run: its configuration and the fingerprint of its data.
+
+    Raises:
+        ResumeError: `resume` is asked for and there is no stopped run, or one with another configuration or data.
+    """
+    identity = folder / "run.json"
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        identity.write_text(json.dumps(run), encoding="utf-8")
+    elif not identity.exists():
+        raise ResumeError(f"{folder}: expected the folder of a stopped run. Found none: start without --resume.")
+    elif json.loads(identity.read_text(encoding="utf-8")) != run:
+        raise ResumeError(
+            f"{folder}: expected a stopped run of this configuration, seed and data. Found another one: give what the "
+            "stopped run was given, or start without --resume."
+        )
+    return folder

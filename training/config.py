@@ -67,9 +67,6 @@ class TrainConfig(_Section):
     seed: int = Field(1, ge=0)
     batch_size: int = Field(64, ge=1)
     gradient_norm: float = Field(1.0, gt=0, description="gradients with a larger global norm are scaled down to it")
-    average_momentum: float = Field(
-        0.99, ge=0, lt=1, description="of the moving average of the weights that is evaluated and saved; 0: none"
-    )
     data: DataConfig = DataConfig()
     vectors: VectorsConfig | Literal[False] = False
     model: ModelConfig = ModelConfig()

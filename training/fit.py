@@ -1,4 +1,4 @@
-"""Fitting the weights: phases, averages, early stopping, checkpoints."""
+"""Fitting the weights: phases, early stopping, checkpoints."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -35,10 +35,10 @@ class EncodedTexts:
 
 
 class Fit:
-    """Trains `model` in place, phase by phase; afterwards it holds the best averaged weights of the last phase.
+    """Trains `model` in place, phase by phase; afterwards it holds the best weights of the last phase.
 
-    The order of the batches depends on the seed, phase and epoch alone, and a checkpoint holds weights, averages,
-    optimizer, dropout seeds and running metrics, so a run that was killed ends where the unbroken one would have.
+    The order of the batches depends on the seed, phase and epoch alone, and a checkpoint holds weights, optimizer and
+    dropout seeds, so a run that was killed ends where the unbroken one would have.
 
     Args:
         model: from `build_classifier`; never compiled itself.
@@ -67,11 +67,7 @@ class Fit:
         self.progress = Progress()
 
     def run(self, *, resume: bool, on_step: OnStep, on_epoch: OnEpoch) -> None:
-        """Fit all phases, or what is left of them.
-
-        Raises:
-            ResumeError: `resume` is asked for and there is nothing to resume.
-        """
+        """Fit all phases, or with `resume` what the checkpoint leaves of them."""
         if resume:
             self.progress, arrays = self._checkpoint.load()
         if self.progress.phase < len(self._config.phases):
@@ -92,15 +88,12 @@ class Fit:
     def _start_phase(self) -> None:
         phase = self._config.phases[self.progress.phase]
         self._embedding.trainable = phase.train_embedding
-        momentum = self._config.average_momentum
         self._net.compile(
             optimizer=keras.optimizers.Adam(
                 keras.optimizers.schedules.CosineDecay(
                     phase.learning_rate, self._batches * phase.epochs, alpha=_FINAL_RATE
                 ),
                 global_clipnorm=self._config.gradient_norm,
-                use_ema=momentum > 0,
-                ema_momentum=momentum,
             ),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
@@ -124,10 +117,7 @@ class Fit:
                 last_saved = time.monotonic()
 
     def _end_epoch(self) -> dict[str, float | int | str]:
-        """Measure the averaged weights on validation, keep them if they are the best, and go back to the plain ones."""
-        plain = [np.array(value) for value in self._net.get_weights()]
-        if self._config.average_momentum > 0:
-            self._net.optimizer.finalize_variable_values(self._net.trainable_variables)
+        """Measure the weights on validation and keep them if they are the best."""
         logits = predict_logits(self._net, self._validation.ids)
         loss = negative_log_likelihood(logits, self._validation.labels)
         entry: dict[str, float | int | str] = {
@@ -143,7 +133,6 @@ class Fit:
             self._best = self._net.get_weights()
         else:
             self.progress.stale_epochs += 1
-        self._net.set_weights(plain)
         self.progress.end_epoch(entry)
         self._save()
         return entry

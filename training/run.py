@@ -13,10 +13,9 @@ from models.bundle import BundleCard, save_bundle
 from models.classifier import EMBEDDING, build_classifier
 from models.tokenizer import Tokenizer
 from training.calibrate import fit_temperature, probabilities
-from training.checkpoint import Checkpoint
+from training.checkpoint import Checkpoint, open_work_folder
 from training.config import TrainConfig, VectorsConfig
 from training.data import Corpus, LabelledTexts, Splits, label_counts, split_corpus
-from training.errors import ResumeError
 from training.fit import EncodedTexts, Fit
 from training.forward import compiled, predict_logits, predict_tokens
 from training.metrics import confusion, measure, reliability
@@ -49,7 +48,8 @@ def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume:
     """
     started = time.monotonic()
     keras.utils.set_random_seed(config.seed)
-    work = _work_folder(work, resume=resume)
+    identity = {"config": config.model_dump(mode="json"), "data": corpus.fingerprint()}
+    work = open_work_folder(work, identity, resume=resume)
     splits = split_corpus(corpus, validation_share=config.data.validation_share, seed=config.seed)
     watcher.say(_splits_line(splits))
 
@@ -62,8 +62,7 @@ def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume:
 
     encode = _Encoder(tokenizer, config.data.max_tokens)
     validation = encode(splits.validation)
-    run_identity = {"config": config.model_dump(mode="json"), "data": corpus.fingerprint()}
-    checkpoint = Checkpoint(work / "checkpoint.npz", run_identity)
+    checkpoint = Checkpoint(work / "checkpoint.npz")
     fit = Fit(model, config, encode(splits.train), validation, checkpoint)
     fit.run(
         resume=resume and checkpoint.file.exists(),
@@ -105,7 +104,7 @@ def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume:
         name=config.name,
         data=_data_facts(corpus, splits),
         training={
-            "config": config.model_dump(mode="json"),
+            "config": identity["config"],
             "history": fit.progress.history,
             "minutes": round((time.monotonic() - started) / 60, 1),
             "resumed": resume,
@@ -126,15 +125,6 @@ class _Encoder:
 
     def __call__(self, texts: LabelledTexts) -> EncodedTexts:
         return EncodedTexts([self._tokenizer.encode(text, self._max_tokens).ids for text in texts.texts], texts.labels)
-
-
-def _work_folder(work: Path, *, resume: bool) -> Path:
-    if resume and not work.is_dir():
-        raise ResumeError(f"{work}: expected the folder of a stopped run. Found none: start without --resume.")
-    if not resume:
-        shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True, exist_ok=True)
-    return work
 
 
 def _vectors(
