@@ -1,0 +1,110 @@
+"""A forward pass compiled for one padded shape, on whichever backend Keras runs."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from service.shapes import Shape
+
+Forward = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""ids int32[batch, tokens] -> the model's outputs by name, each with `batch` as its first dimension."""
+
+
+class ForwardCompiler(Protocol):
+    """Compiles one model for several shapes; all of them read the same weights in memory."""
+
+    traces: int
+    """How often the model's Python code was traced, counted as it is traced."""
+
+    def compile(self, shape: Shape) -> Forward:
+        """The forward pass for ids of exactly this shape."""
+        ...
+
+
+def forward_compiler(model: keras.Model) -> ForwardCompiler:
+    """The compiler for the backend that is loaded."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return TensorFlowCompiler(model)
+    if backend == "jax":
+        return JaxCompiler(model)
+    return EagerForward(model)
+
+
+class TensorFlowCompiler:
+    """XLA through `tf.function`; the weights are captured variables, no constants of the program."""
+
+    def __init__(self, model: keras.Model) -> None:
+        import tensorflow as tf
+
+        self.traces = 0
+        self._tf = tf
+        self._function = tf.function(self._forward, jit_compile=True, autograph=False)
+        self._model = model
+
+    def _forward(self, ids: Any) -> Any:
+        self.traces += 1  # Python runs at trace time only
+        return self._model(ids, training=False)
+
+    def compile(self, shape: Shape) -> Forward:
+        """Trace now; XLA compiles in the first call, so one is made here."""
+        tf = self._tf
+        concrete = self._function.get_concrete_function(tf.TensorSpec(tuple(shape), tf.int32))
+
+        def forward(ids: np.ndarray) -> dict[str, np.ndarray]:
+            return {name: output.numpy() for name, output in concrete(tf.constant(ids)).items()}
+
+        forward(np.zeros(shape, np.int32))
+        return forward
+
+
+class JaxCompiler:
+    """`jax.jit` of `stateless_call`, compiled ahead of time; the weights are arguments."""
+
+    def __init__(self, model: keras.Model) -> None:
+        import jax
+
+        self.traces = 0
+        self._jax: Any = jax
+        self._model = model
+        self._weights = (
+            [variable.value for variable in model.trainable_variables],
+            [variable.value for variable in model.non_trainable_variables],
+        )
+
+    def _forward(self, weights: Any, ids: Any) -> Any:
+        self.traces += 1  # Python runs at trace time only
+        outputs, _ = self._model.stateless_call(*weights, ids, training=False)
+        return outputs
+
+    def compile(self, shape: Shape) -> Forward:
+        """Trace and compile now."""
+        ids_like = self._jax.ShapeDtypeStruct(tuple(shape), np.int32)
+        compiled = self._jax.jit(self._forward).lower(self._weights, ids_like).compile()
+
+        def forward(ids: np.ndarray) -> dict[str, np.ndarray]:
+            return {name: np.asarray(output) for name, output in compiled(self._weights, ids).items()}
+
+        return forward
+
+
+class EagerForward:
+    """The plain call, without gradients: for backends that Keras does not compile (PyTorch)."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self.traces = 0
+        self._no_grad = importlib.import_module(keras.backend.backend()).no_grad
+        self._model = model
+
+    def compile(self, shape: Shape) -> Forward:
+        """Nothing to compile; the call is the same for every shape."""
+
+        def forward(ids: np.ndarray) -> dict[str, np.ndarray]:
+            with self._no_grad():
+                outputs = self._model(keras.ops.convert_to_tensor(ids), training=False)
+                return {name: keras.ops.convert_to_numpy(output) for name, output in outputs.items()}
+
+        return forward

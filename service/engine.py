@@ -1,0 +1,168 @@
+"""Compiled forward passes over a closed set of shapes: lists of token ids in, one result for each out."""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from models.bundle import Bundle
+from models.tokenizer import PAD_ID, UNKNOWN_ID
+from service.compilation import Forward, forward_compiler
+from service.shapes import Shape, bucket_of, cheapest_batches, core_size, shape_grid, token_buckets_for
+
+log = structlog.get_logger(__name__)
+
+_TIMED_RUNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a model says of one text, padding cut off.
+
+    Attributes:
+        logits: float32[labels].
+        attention: float32[tokens], at least 0, with the sum 1.
+        contributions: float32[tokens], not divided by the temperature; None where they are not exact.
+    """
+
+    logits: np.ndarray
+    attention: np.ndarray
+    contributions: np.ndarray | None
+
+
+class Engine:
+    """Runs one bundle's model in shapes that are compiled beforehand; nothing is traced while it serves.
+
+    `warm_core` compiles the few shapes that answer every text, `warm_next` one more of the others: until all are
+    compiled, a text is padded up to a shape that is. `run` may be called from several threads, also while another
+    compiles.
+
+    Args:
+        bundle: the model and its card.
+        batch_sizes: texts in a forward pass, in rising order.
+        token_buckets: padded lengths in rising order; those that no text of this model needs are left out, and its
+            `max_tokens` is added if none holds it.
+        max_batch_tokens: padded tokens in one forward pass, at most; None: no bound.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        batch_sizes: Sequence[int],
+        token_buckets: Sequence[int],
+        max_batch_tokens: int | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self.token_buckets = token_buckets_for(bundle.card.max_tokens, token_buckets)
+        self.largest_batch = batch_sizes[-1]
+        self.shapes = tuple(shape_grid(batch_sizes, self.token_buckets, max_batch_tokens))
+        self._compiler = forward_compiler(bundle.model)
+        self._compiling = threading.Lock()
+        self._forwards: dict[Shape, Forward] = {}
+        self._seconds: dict[Shape, float] = {}
+        self._compilations = 0
+        self._closed = False
+
+    @property
+    def compiled(self) -> dict[Shape, float]:
+        """The shapes compiled so far, with the seconds that a forward pass of each takes."""
+        return dict(self._seconds)
+
+    @property
+    def retraces(self) -> int:
+        """Traces beyond one for each compiled shape: 0, unless something is wrong."""
+        return max(0, self._compiler.traces - self._compilations)
+
+    def warm(self) -> None:
+        """Compile and run every shape of the closed set that is not compiled yet."""
+        while self.warm_next():
+            pass
+
+    def warm_core(self) -> None:
+        """Compile and run the few shapes that answer every text, if not each in the cheapest way."""
+        while len(self._forwards) < core_size(self.shapes) and self.warm_next():
+            pass
+
+    def warm_next(self) -> bool:
+        """Compile and run one more shape; False when there is none left to compile, or the engine is closed."""
+        with self._compiling:
+            shape = next((shape for shape in self.shapes if shape not in self._forwards), None)
+            if shape is None or self._closed:
+                return False
+            self._compilations += 1
+            started = time.perf_counter()
+            forward = self._compiler.compile(shape)
+            compiled = time.perf_counter()
+            ids = np.full(shape, UNKNOWN_ID, np.int32)
+            spent = [_seconds_of(forward, ids) for _ in range(_TIMED_RUNS)]
+            self._forwards[shape] = forward
+            # Replaced, never changed: `run` reads it without a lock, and finds a forward for each shape in it.
+            self._seconds = {**self._seconds, shape: min(spent)}
+            log.debug(
+                "shape compiled",
+                model=self.bundle.card.name,
+                batch=shape.batch,
+                tokens=shape.tokens,
+                compile_milliseconds=round(1000 * (compiled - started)),
+                run_milliseconds=round(1000 * min(spent), 3),
+            )
+        return True
+
+    def run(self, ids: Sequence[np.ndarray]) -> list[Result]:
+        """The results of texts given as int32[tokens] each, in their order; the lengths may differ.
+
+        A list that is larger than the largest batch is run in several forward passes. A text without any token gets
+        the logits of no evidence, and no weights.
+
+        Raises:
+            ValueError: a text is longer than the largest bucket.
+            RuntimeError: nothing is compiled yet, or the engine is closed.
+        """
+        seconds = self._seconds
+        if not seconds or self._closed:
+            state = "closed" if self._closed else "not warmed"
+            raise RuntimeError(f"Expected a warmed engine. This one is {state}; call warm_core() or warm() first.")
+        by_bucket: defaultdict[int, list[int]] = defaultdict(list)
+        for place, text in enumerate(ids):
+            by_bucket[bucket_of(len(text), self.token_buckets)].append(place)
+        results: dict[int, Result] = {}
+        for bucket, places in by_bucket.items():
+            for shape in cheapest_batches(len(places), bucket, seconds):
+                batch, places = places[: shape.batch], places[shape.batch :]
+                results.update(zip(batch, self._run_one([ids[place] for place in batch], shape), strict=True))
+        return [results[place] for place in range(len(ids))]
+
+    def _run_one(self, ids: Sequence[np.ndarray], shape: Shape) -> Iterator[Result]:
+        """One forward pass; rows beyond the texts are all padding."""
+        padded = np.full(shape, PAD_ID, np.int32)  # [batch, tokens]
+        for row, text in zip(padded, ids, strict=False):
+            row[: len(text)] = text
+        outputs = self._forwards[shape](padded)
+        contributions = outputs.get("contributions")
+        for place, text in enumerate(ids):
+            tokens = len(text)
+            yield Result(
+                logits=_cut(outputs["logits"][place]),
+                attention=_cut(outputs["attention"][place, :tokens]),
+                contributions=None if contributions is None else _cut(contributions[place, :tokens]),
+            )
+
+    def close(self) -> None:
+        """Compile and run nothing any more; a forward pass that is under way ends normally."""
+        self._closed = True
+
+
+def _cut(part: np.ndarray) -> np.ndarray:
+    """A copy in float32, which does not keep the whole batch alive."""
+    return np.array(part, dtype=np.float32)
+
+
+def _seconds_of(forward: Forward, ids: np.ndarray) -> float:
+    started = time.perf_counter()
+    forward(ids)
+    return time.perf_counter() - started
