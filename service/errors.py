@@ -7,7 +7,7 @@
     │   ├── UnknownModel          404  no such model is loaded
     │   ├── UnknownRoute          404  no such path
     │   ├── WrongMethod           405  the path is there, the method is not
-    │   ├── ClientGone            408  the client left, or stopped sending, before its body was whole
+    │   ├── ClientGone            408  the client left before its answer was ready
     │   ├── BodyTooLarge          413  more bytes than the service reads
     │   ├── WrongMediaType        415  the body does not claim to be JSON
     │   └── InvalidRequest        422  JSON, but not what the route takes; one pointer per offence
@@ -31,7 +31,7 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Offence:
-    """One thing wrong with a request: a JSON pointer (RFC 6901) to the place, and what was expected and received there."""
+    """One thing wrong with a request: a JSON pointer (RFC 6901), and what was expected and received there."""
 
     pointer: str
     detail: str
@@ -50,7 +50,7 @@ class HeedError(Exception):
         self.retry_after = retry_after
         self.headers = {}
         if retry_after is not None:
-            # Whole seconds, rounded up and at least one: a fraction is not allowed in the header, and 0 invites a storm.
+            # Whole seconds, rounded up and at least one: the header takes no fraction, and 0 invites a storm.
             self.headers["Retry-After"] = str(max(1, -int(-retry_after // 1)))
 
 
@@ -75,7 +75,7 @@ class UnknownModel(RequestError):
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         there_are = ", ".join(repr(each) for each in known) if known else "none"
-        super().__init__(f"Expected the name of a loaded model. Received {name!r}. Models loaded: {there_are}.")
+        super().__init__(f"Expected the name of a loaded model. Received {name[:100]!r}. Models loaded: {there_are}.")
         self.name = name
         self.known = tuple(known)
 
@@ -93,7 +93,10 @@ class WrongMethod(RequestError):
 
 
 class ClientGone(RequestError):
-    """The client left before its answer, or before its body, was whole. It seldom reads this."""
+    """The client left before its answer was ready; nobody reads this but the log."""
+
+    def __init__(self) -> None:
+        super().__init__("The connection was closed before the answer was ready.")
 
 
 class BodyTooLarge(RequestError):
@@ -130,7 +133,9 @@ class Overloaded(ServiceError):
     """More is queued than the service admits. `retry_after` is in seconds."""
 
     def __init__(self, retry_after: float) -> None:
-        super().__init__("Too much is queued already. Try again after the seconds in Retry-After.", retry_after=retry_after)
+        super().__init__(
+            "Too much is queued already. Try again after the seconds in Retry-After.", retry_after=retry_after
+        )
 
 
 class InternalError(ServiceError):
@@ -159,7 +164,7 @@ class DeadlineExceeded(ServiceError):
 
     def __init__(self, deadline_seconds: float) -> None:
         super().__init__(
-            f"Expected an answer within {deadline_seconds:g} seconds; there was none. Send fewer texts, or try again later."
+            f"Expected an answer within {deadline_seconds:g} seconds. There was none; send less or try again later."
         )
 
 
@@ -177,7 +182,7 @@ STATUSES: dict[type[HeedError], Status] = {
     UnknownModel: Status(404, "No such model"),
     UnknownRoute: Status(404, "No such route"),
     WrongMethod: Status(405, "This route does not take that method"),
-    ClientGone: Status(408, "The request did not arrive whole"),
+    ClientGone: Status(408, "The client left"),
     BodyTooLarge: Status(413, "The body is too large"),
     WrongMediaType: Status(415, "The body must be application/json"),
     InvalidRequest: Status(422, "The request is not valid"),

@@ -31,20 +31,27 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     models_dir: Path = Field(Path("models/saved"), description="Folder whose sub-folders are the bundles to serve.")
     default_model: str = Field("default", min_length=1, description="Model that answers a request that names none.")
-    api_keys: SecretList = Field((), description="Comma separated keys, any of which opens the service; none: it is open.")
+    api_keys: SecretList = Field(
+        (), description="Comma separated keys, any of which opens the service; none: it is open."
+    )
     deadline_seconds: float = Field(30.0, gt=0, description="Longest wait for an answer, queue and compute together.")
     max_queued_tokens: PositiveInt = Field(262_144, description="Tokens admitted and not yet answered; beyond it, 429.")
     batch_sizes: IntegerList = Field((1, 8, 32), description="Texts in a forward pass: the sizes that are compiled.")
     token_buckets: IntegerList = Field(
-        (32, 64, 128, 256, 512, 1024), description="Padded lengths in tokens that are compiled; a text takes the next one up."
+        (32, 64, 128, 256, 512, 1024),
+        description="Padded lengths in tokens that are compiled; a text takes the next one up.",
     )
     max_batch_tokens: PositiveInt = Field(16_384, description="Padded tokens in one forward pass, at most.")
-    reload_seconds: float = Field(5.0, ge=0, description="How often `models_dir` is looked at for new bundles; 0: never.")
+    reload_seconds: float = Field(
+        5.0, ge=0, description="How often `models_dir` is looked at for new bundles; 0: never."
+    )
     drain_seconds: float = Field(8.0, ge=0, description="Time for accepted requests to finish after SIGTERM.")
     max_body_bytes: PositiveInt = Field(2 * 1024 * 1024, description="Largest request body; beyond it, 413.")
     max_texts: PositiveInt = Field(64, description="Most texts in one request.")
     max_text_characters: PositiveInt = Field(20_000, description="Longest text, in code points.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity that is logged."
+    )
 
     @model_validator(mode="after")
     def _check_shapes(self) -> Self:

@@ -1,0 +1,124 @@
+"""The command line: `python -m service serve | predict | models`.
+
+What loads Keras is imported inside the commands, so that `--help` and a mistyped option do not wait for it.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from service.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve sentiment classifiers, or try one here.")
+
+ModelsDir = Annotated[
+    Path | None, typer.Option("--models-dir", help="Folder of bundles.  [default: HEED_MODELS_DIR, or models/saved]")
+]
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: HEED_HOST, or 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.  [default: HEED_PORT, or 8000]")] = None,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Answer HTTP requests until a signal comes. Every HEED_* setting is in docs/settings.md."""
+    settings = _settings(host=host, port=port, models_dir=models_dir)
+    from service.server import serve
+
+    serve(settings)
+
+
+@app.command()
+def predict(
+    text: Annotated[str, typer.Argument(help="The text to classify; - reads it from standard input.")],
+    model: Annotated[
+        str | None, typer.Option(help="Name of a bundle.  [default: HEED_DEFAULT_MODEL, or default]")
+    ] = None,
+    models_dir: ModelsDir = None,
+    lines: Annotated[bool, typer.Option("--lines", help="With -: each line of the input is a text.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a text, on a line of its own.")
+    ] = False,
+) -> None:
+    """Classify texts without a service, and colour their tokens by weight."""
+    settings = _settings(models_dir=models_dir)
+    texts = _texts(text, lines)
+    # Without oneDNN there is no other way to hush what TensorFlow says of it; a few texts need no speed.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from models.bundle import BundleError
+    from service.local import LocalModel
+    from service.observe import configure_logging
+    from service.terminal import print_predictions
+
+    configure_logging("warning")
+    try:
+        predictions = LocalModel.load(settings, model).predict(texts)
+    except (BundleError, ValueError) as error:
+        _fail(str(error))
+    if as_json:
+        for prediction in predictions:
+            sys.stdout.buffer.write(orjson.dumps(prediction, option=orjson.OPT_APPEND_NEWLINE))
+    else:
+        print_predictions(Console(), texts, predictions)
+
+
+@app.command()
+def models(models_dir: ModelsDir = None) -> None:
+    """List the bundles in a folder."""
+    settings = _settings(models_dir=models_dir)
+    from models.bundle import BundleError
+    from service.local import find_bundles
+    from service.terminal import print_bundles
+
+    try:
+        found = find_bundles(settings.models_dir)
+    except BundleError as error:
+        _fail(str(error))
+    print_bundles(Console(), found)
+
+
+def _texts(text: str, lines: bool) -> list[str]:
+    """The texts that the arguments of `predict` name; each blank line is left out."""
+    if text != "-":
+        if lines:
+            _fail("--lines: expected - as the text, to read lines from standard input. Received a text.")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            _fail("Expected a text in UTF-8. Received other bytes.")
+        return [text]
+    try:
+        whole = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        _fail(f"Expected UTF-8 on standard input. Received other bytes at offset {error.start}.")
+    # Not splitlines(): it also breaks at characters that are ordinary ones inside a review.
+    texts = [line for line in whole.replace("\r\n", "\n").split("\n") if line.strip()] if lines else [whole]
+    if not texts:
+        _fail("Expected at least one line with a word on standard input. Received none.")
+    return texts
+
+
+def _settings(**given: Any) -> Settings:
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        _fail("\n".join(f"{'.'.join(map(str, each['loc'])) or 'settings'}: {each['msg']}" for each in error.errors()))
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault(
+        "TF_CPP_MIN_LOG_LEVEL", "2"
+    )  # before TensorFlow loads: it tells of every CPU feature otherwise
+    app()

@@ -1,0 +1,152 @@
+"""From what a model said of a text to what the client is told: calibrated scores, tokens with their spans, warnings."""
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import keras
+import numpy as np
+
+from models.bundle import Bundle, BundleCard
+from models.tokenizer import Encoding
+from service.engine import Result
+from service.errors import PredictionFailed
+from service.offsets import OffsetEncoding, unit_offsets
+from service.schemas import WarningCode
+
+WEIGHT_DIGITS = 6
+"""Significant digits of a weight: the sum over a text stays 1 within 1e-6."""
+
+SCORE_DIGITS = 12
+"""Significant digits of a score: a client that takes ln(p / (1 - p)) is right within 1e-4 up to p = 0.99999999."""
+
+CONTRIBUTION_DECIMALS = 8
+"""Decimals of a contribution: a thousand rounded ones are off by less than 1e-5 together."""
+
+# The base of every label of a model: reading it from the weights takes longer than all else here.
+_bases: WeakKeyDictionary[keras.Model, tuple[float | None, ...]] = WeakKeyDictionary()
+
+
+def describe_model(card: BundleCard) -> dict[str, Any]:
+    """The `model` of a response."""
+    return {
+        "name": card.name,
+        "version": card.version,
+        "mechanism": card.mechanism,
+        "attention_is": card.attention_is,
+    }
+
+
+def calibrated_scores(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities float64[labels] from logits float32[labels], never clipped.
+
+    Raises:
+        PredictionFailed: a logit is not a number.
+    """
+    scaled = logits.astype(np.float64) / temperature
+    if not np.isfinite(scaled).all():
+        raise PredictionFailed("The model gave a logit that is not a finite number for this text.")
+    exponentials = np.exp(scaled - scaled.max())
+    scores: np.ndarray = exponentials / exponentials.sum()
+    return scores
+
+
+def describe_prediction(
+    bundle: Bundle,
+    text: str,
+    encoding: Encoding,
+    result: Result,
+    *,
+    attention: bool = True,
+    top_tokens: int | None = None,
+    offset_encoding: OffsetEncoding = "codepoint",
+) -> dict[str, Any]:
+    """One entry of `predictions`, of the shape `schemas.Prediction`.
+
+    Args:
+        bundle: The bundle whose model gave `result`.
+        text: The very text that was sent.
+        encoding: What the tokenizer made of it, of at least one token.
+        result: What the model said about it.
+        attention: Whether to give tokens.
+        top_tokens: How many of them, the heaviest; None: all.
+        offset_encoding: What their offsets count.
+    """
+    labels = bundle.card.labels
+    scores = calibrated_scores(result.logits, bundle.card.temperature)
+    winner = int(scores.argmax())
+    target = 1 if len(labels) == 2 else winner
+    shown = _round_to_digits(scores, SCORE_DIGITS).tolist()
+    return {
+        "label": labels[winner],
+        "probability": shown[winner],
+        "scores": dict(zip(labels, shown, strict=True)),
+        "target": labels[target],
+        "base_log_odds": None if result.contributions is None else _base_log_odds(bundle, target),
+        "tokens": _describe_tokens(bundle, text, encoding, result, top_tokens, offset_encoding) if attention else [],
+        "truncation": {
+            "applied": encoding.tokens_total > len(encoding.ids),
+            "tokens_total": encoding.tokens_total,
+            "tokens_read": len(encoding.ids),
+        },
+        "warnings": _warnings(encoding),
+    }
+
+
+def _describe_tokens(
+    bundle: Bundle,
+    text: str,
+    encoding: Encoding,
+    result: Result,
+    top_tokens: int | None,
+    offset_encoding: OffsetEncoding,
+) -> list[dict[str, Any]]:
+    """Tokens in text order, as plain dicts: an object a token would cost more than the rest of the answer."""
+    weights = result.attention
+    chosen: slice | np.ndarray = slice(None)
+    if top_tokens is not None and top_tokens < len(weights):
+        chosen = np.sort(np.argsort(-weights, kind="stable")[:top_tokens])
+    starts, ends = encoding.starts[chosen], encoding.ends[chosen]
+    contributions: list[float | None] = [None] * len(starts)
+    if result.contributions is not None:
+        shares = result.contributions[chosen].astype(np.float64) / bundle.card.temperature
+        contributions = (np.round(shares, CONTRIBUTION_DECIMALS) + 0.0).tolist()  # + 0.0: no "-0.0"
+    return [
+        {"text": text[a:b], "start": start, "end": end, "weight": weight, "contribution": contribution, "known": known}
+        for a, b, start, end, weight, contribution, known in zip(
+            starts.tolist(),
+            ends.tolist(),
+            *unit_offsets(text, np.stack([starts, ends]), offset_encoding).tolist(),
+            _round_to_digits(weights[chosen].astype(np.float64), WEIGHT_DIGITS).tolist(),
+            contributions,
+            encoding.known[chosen].tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _base_log_odds(bundle: Bundle, target: int) -> float | None:
+    if bundle.model not in _bases:
+        _bases[bundle.model] = tuple(bundle.base_log_odds(index) for index in range(len(bundle.card.labels)))
+    base = _bases[bundle.model][target]
+    return None if base is None else round(base, CONTRIBUTION_DECIMALS)
+
+
+def _warnings(encoding: Encoding) -> list[dict[str, str]]:
+    found = []
+    read = len(encoding.ids)
+    if encoding.tokens_total > read:
+        message = f"The text has {encoding.tokens_total} tokens; the first {read} were read."
+        found.append({"code": WarningCode.TRUNCATED.value, "message": message})
+    unknown = read - int(encoding.known.sum())
+    if 2 * unknown > read:
+        message = f"{unknown} of the {read} tokens read are not in the vocabulary."
+        found.append({"code": WarningCode.MOSTLY_UNKNOWN.value, "message": message})
+    return found
+
+
+def _round_to_digits(values: np.ndarray, digits: int) -> np.ndarray:
+    """Non-negative float64[n], rounded to significant digits; zeros stay zeros."""
+    exponents = digits - 1 - np.floor(np.log10(values, where=values > 0, out=np.zeros_like(values)))
+    scale = 10.0 ** np.minimum(exponents, 300)
+    rounded: np.ndarray = np.where(exponents > 300, values, np.round(values * scale) / scale)  # 300: no overflow
+    return rounded

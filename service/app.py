@@ -1,0 +1,231 @@
+"""The HTTP service: its lifespan and its routes, each as thin as it can be."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from models.bundle import BundleCard
+from service.answers import describe_model, describe_prediction
+from service.errors import (
+    ClientGone,
+    HeedError,
+    InternalError,
+    NotReady,
+    Unauthorised,
+    UnknownModel,
+    UnknownRoute,
+    WrongMethod,
+)
+from service.gate import BodyLimit, key_requirement
+from service.metrics import Metrics
+from service.observe import Observe, facts_of
+from service.openapi import PREDICTING, describe, json_body, problems, success
+from service.pipeline import classify, unless_client_leaves
+from service.reading import read_json, read_predict_request
+from service.registry import Registry, ServedModel
+from service.responses import json_response, problem_response
+from service.schemas import Health, Limits, ModelList, PredictRequest, PredictResponse
+from service.settings import Settings
+
+health = APIRouter(tags=["health"])
+predictions = APIRouter(tags=["predictions"])
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service as an ASGI app; without `settings` they are read from the environment.
+
+    `app.state` holds `settings`, `registry`, `metrics` and `draining`.
+    """
+    settings = settings or Settings()
+    app = FastAPIOffline(
+        title="Heed",
+        summary="Sentiment classifiers that say where they looked.",
+        version=_version(),
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
+    )
+    app.state.settings = settings
+    app.state.registry = Registry(settings)
+    app.state.metrics = Metrics()
+    app.state.metrics.show_models(app.state.registry)
+    app.state.draining = False
+    app.include_router(health)
+    app.include_router(predictions, dependencies=[Depends(key_requirement(settings.api_keys))])
+    app.add_exception_handler(HeedError, _answer_problem)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(ClientDisconnect, _answer_disconnect)
+    app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Observe, metrics=app.state.metrics)  # added last, so outermost
+    document = describe(app, settings)
+    app.openapi = lambda: document  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    registry: Registry = app.state.registry
+    await registry.start()
+    try:
+        yield
+    finally:
+        app.state.draining = True
+        await registry.close()
+
+
+@predictions.post(
+    "/predict",
+    summary="Classify texts and see where the model looked",
+    response_model=PredictResponse,
+    responses=success("One prediction a text, in their order.", "Server-Timing") | problems(*PREDICTING),
+    openapi_extra=json_body(PredictRequest),
+)
+async def predict(request: Request) -> Response:
+    """Give each text a label, calibrated probabilities, and every token's weight and signed contribution."""
+    settings: Settings = request.app.state.settings
+    deadline = asyncio.get_running_loop().time() + settings.deadline_seconds
+    limits = Limits(settings.max_texts, settings.max_text_characters)
+    asked = read_predict_request(await read_json(request), limits)
+    served = _served_model(request, asked.model)
+    facts = facts_of(request)
+    texts = asked.all_texts
+    work = classify(served, texts, asked.text_pointers, deadline=deadline, facts=facts)
+    classified = await unless_client_leaves(request, work)
+    request.app.state.metrics.count(served.bundle.card.name, classified.encodings)
+    document = {
+        "model": describe_model(served.bundle.card),
+        "offset_encoding": asked.offset_encoding,
+        "predictions": [
+            describe_prediction(
+                served.bundle,
+                text,
+                encoding,
+                answer.result,
+                attention=asked.attention,
+                top_tokens=asked.top_tokens,
+                offset_encoding=asked.offset_encoding,
+            )
+            for text, encoding, answer in zip(texts, classified.encodings, classified.answers, strict=True)
+        ],
+    }
+    return json_response(document, headers={"Server-Timing": facts.server_timing})
+
+
+@predictions.get(
+    "/models",
+    summary="What is served",
+    response_model=ModelList,
+    responses=success("The loaded models, and the bundles that were refused.") | problems(Unauthorised, InternalError),
+)
+async def list_models(request: Request) -> Response:
+    """List the loaded models, and the bundles that were refused with the reason."""
+    registry: Registry = request.app.state.registry
+    models = [
+        describe_model(card) | {"labels": card.labels, "max_tokens": card.max_tokens}
+        for card in (served.bundle.card for served in registry.served.values())
+    ]
+    refused = [{"name": name, "reason": reason} for name, reason in registry.refused.items()]
+    default = request.app.state.settings.default_model
+    return json_response({"default": default, "models": models, "refused": refused})
+
+
+@predictions.get(
+    "/models/{name}",
+    summary="A model's card",
+    response_model=BundleCard,
+    responses=success("How the model was made, how good it is, and how far its weights can be trusted.")
+    | problems(Unauthorised, UnknownModel, InternalError, NotReady),
+)
+async def show_model(request: Request, name: str) -> Response:
+    """Show how a model was made, how good it is, and how far its weights can be trusted."""
+    registry: Registry = request.app.state.registry
+    return json_response(registry.get(name).bundle.card.model_dump(mode="json"))
+
+
+@predictions.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses=success("Prometheus' text format.") | problems(Unauthorised, InternalError),
+)
+async def show_metrics(request: Request) -> Response:
+    """Show counts and times for Prometheus; nothing in them is of a review."""
+    return Response(request.app.state.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@health.get("/livez", response_model=Health, responses=success("The process answers.") | problems(InternalError))
+async def livez() -> Response:
+    """Tell that the process answers."""
+    return json_response({"status": "alive"})
+
+
+@health.get(
+    "/startupz", response_model=Health, responses=success("The first load is over.") | problems(InternalError, NotReady)
+)
+async def startupz(request: Request) -> Response:
+    """Tell whether the first load of the bundles is over."""
+    if not request.app.state.registry.started:
+        raise NotReady("The models are being loaded.")
+    return json_response({"status": "started"})
+
+
+@health.get(
+    "/readyz", response_model=Health, responses=success("Predictions are answered.") | problems(InternalError, NotReady)
+)
+async def readyz(request: Request) -> Response:
+    """Tell whether predictions are answered: a model is warm, the last forward pass was sound, nothing is draining."""
+    _refuse_while_draining(request)
+    registry: Registry = request.app.state.registry
+    if not registry.ready:
+        raise NotReady(registry.not_ready_reason or "No model is ready.")
+    return json_response({"status": "ready"})
+
+
+def _served_model(request: Request, name: str | None) -> ServedModel:
+    _refuse_while_draining(request)
+    registry: Registry = request.app.state.registry
+    return registry.get(name)
+
+
+def _refuse_while_draining(request: Request) -> None:
+    if request.app.state.draining:
+        raise NotReady("The service is shutting down and takes no more requests. Send it to another instance.")
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HeedError)
+    return problem_response(error, request.scope)
+
+
+async def _answer_disconnect(request: Request, error: Exception) -> Response:
+    return problem_response(ClientGone(), request.scope)
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals: no such path, or not that method."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 404:
+        return problem_response(
+            UnknownRoute(f"Nothing is served at {path[:100]!r}. See /docs for what is."), request.scope
+        )
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        detail = f"Expected one of the methods {allow} at {path!r}. Received {request.method[:20]}."
+        return problem_response(WrongMethod(detail, allow=allow), request.scope)
+    return problem_response(InternalError(), request.scope)
+
+
+def _version() -> str:
+    try:
+        return version("heed")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0+unknown"

@@ -1,0 +1,185 @@
+"""What the client gives back: predictions as typed objects, and what can go wrong.
+
+ClientError
+├── Unreachable            no answer at all: the service is down, the network broke, or the time is up
+└── ServiceProblem         the service answered with a problem document, in `.problem`
+    ├── NotAuthorised      401
+    ├── NotFound           404  no such model, or no such route
+    ├── RequestRefused     any other 4xx: the request has to change
+    └── ServiceUnavailable 429 and 5xx: the same request may do later
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a text. `contribution` is None where the model has no exact one."""
+
+    text: str
+    start: int
+    end: int
+    weight: float
+    contribution: float | None
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """How much of a text was read."""
+
+    applied: bool
+    tokens_total: int
+    tokens_read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """A warning about a prediction: a documented code, and the same for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweringModel:
+    """Which model answered."""
+
+    name: str
+    version: str
+    mechanism: str
+    attention_is: Literal["exact", "approximate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer for one text; `docs/http.md` says what each field means."""
+
+    model: AnsweringModel
+    label: str
+    probability: float
+    scores: dict[str, float]
+    target: str
+    base_log_odds: float | None
+    tokens: tuple[Token, ...]
+    truncation: Truncation
+    warnings: tuple[Caveat, ...]
+
+    def heaviest(self, count: int) -> list[Token]:
+        """The `count` tokens with the largest weights, the heaviest first."""
+        return sorted(self.tokens, key=lambda token: -token.weight)[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem document (RFC 9457), and the id under which the service logged the request."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: tuple[tuple[str, str], ...]
+    """Every offence: a JSON pointer into the request, and what was expected and received there."""
+    request_id: str | None
+
+    def __str__(self) -> str:
+        lines = [f"{self.status} {self.title}: {self.detail}"]
+        lines += [f"  {pointer or 'the body'}: {detail}" for pointer, detail in self.errors]
+        return "\n".join(lines)
+
+
+class ClientError(Exception):
+    """Whatever this client raises of its own."""
+
+
+class Unreachable(ClientError):
+    """No answer at all."""
+
+
+class ServiceProblem(ClientError):
+    """The service answered with a problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+class NotAuthorised(ServiceProblem):
+    """An API key is needed, or this one is not among those set."""
+
+
+class NotFound(ServiceProblem):
+    """There is no such model or route."""
+
+
+class RequestRefused(ServiceProblem):
+    """The request has to change before it can be answered."""
+
+
+class ServiceUnavailable(ServiceProblem):
+    """The same request may be answered later."""
+
+
+def read_predictions(response: httpx.Response) -> list[Prediction]:
+    """The predictions in the answer of `POST /predict`."""
+    document = response.json()
+    model = _read(AnsweringModel, document["model"])
+    return [
+        _read(
+            Prediction,
+            entry
+            | {
+                "model": model,
+                "tokens": tuple(_read(Token, token) for token in entry["tokens"]),
+                "truncation": _read(Truncation, entry["truncation"]),
+                "warnings": tuple(_read(Caveat, warning) for warning in entry["warnings"]),
+            },
+        )
+        for entry in document["predictions"]
+    ]
+
+
+def _read(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass from the values it knows; a newer service may send more."""
+    return kind(**{each.name: values[each.name] for each in fields(kind)})  # type: ignore[arg-type]
+
+
+def checked(response: httpx.Response | None, failure: httpx.TransportError | None) -> httpx.Response:
+    """The response, where it is a success.
+
+    Raises:
+        ServiceProblem: it is none; the subclasses say which.
+        Unreachable: there is no response, but a failure.
+    """
+    if response is None:
+        raise Unreachable(f"Expected an answer. Received none: {failure or 'no attempt was allowed'}.") from failure
+    if response.is_success:
+        return response
+    problem = _read_problem(response)
+    match response.status_code:
+        case 401:
+            raise NotAuthorised(problem)
+        case 404:
+            raise NotFound(problem)
+        case status if status == 429 or status >= 500:
+            raise ServiceUnavailable(problem)
+        case _:
+            raise RequestRefused(problem)
+
+
+def _read_problem(response: httpx.Response) -> Problem:
+    """The problem document of a response; something in between, such as a proxy, may have answered without one."""
+    try:
+        document = response.json()
+        known = {name: document[name] for name in ("type", "title", "detail")}
+        errors = tuple((each["pointer"], each["detail"]) for each in document.get("errors", ()))
+    except (ValueError, KeyError, TypeError):
+        known = {"type": "about:blank", "title": response.reason_phrase, "detail": response.text[:200]}
+        errors = ()
+    return Problem(**known, status=response.status_code, errors=errors, request_id=response.headers.get("X-Request-Id"))

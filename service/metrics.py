@@ -1,0 +1,86 @@
+"""Prometheus metrics: what `GET /metrics` shows. No label and no value holds anything of a review."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics_core import Metric
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from models.tokenizer import Encoding
+
+if TYPE_CHECKING:
+    from service.registry import Registry
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The metrics of one app. Each app has its own registry, so that several may live in a process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.requests = Counter("heed_requests", "Answers given.", ["route", "method", "status"], registry=registry)
+        self.request_seconds = Histogram(
+            "heed_request_seconds", "Time to answer.", ["route"], buckets=_SECONDS, registry=registry
+        )
+        self.in_flight = Gauge("heed_requests_in_flight", "Requests being answered now.", registry=registry)
+        self.texts = Counter("heed_texts", "Texts classified.", ["model"], registry=registry)
+        self.tokens = Counter("heed_tokens", "Tokens read.", ["model"], registry=registry)
+        self.unknown_tokens = Counter(
+            "heed_unknown_tokens", "Tokens read that the vocabulary does not hold.", ["model"], registry=registry
+        )
+        self.truncated_texts = Counter("heed_truncated_texts", "Texts not read whole.", ["model"], registry=registry)
+        self.stage_seconds = Histogram(
+            "heed_stage_seconds",
+            "Time that a request spent in a stage: tokenize, queue, compute.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+    def show_models(self, models: "Registry") -> None:
+        """Show what is loaded as well, read at every scrape."""
+        self.registry.register(_LoadedModels(models))
+
+    def count(self, model: str, encodings: Iterable[Encoding]) -> None:
+        """Count what one answered request asked of a model."""
+        for encoding in encodings:
+            read = len(encoding.ids)
+            self.texts.labels(model).inc()
+            self.tokens.labels(model).inc(read)
+            self.unknown_tokens.labels(model).inc(read - int(encoding.known.sum()))
+            self.truncated_texts.labels(model).inc(encoding.tokens_total > read)
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _LoadedModels(Collector):
+    """Reads the registry when Prometheus asks, so that a reloaded model needs no bookkeeping here."""
+
+    def __init__(self, models: "Registry") -> None:
+        self._models = models
+
+    def collect(self) -> Iterable[Metric]:
+        ready = GaugeMetricFamily("heed_ready", "1 where predictions are answered, 0 where not.")
+        ready.add_metric([], float(self._models.ready))
+        refused = GaugeMetricFamily("heed_bundles_refused", "Bundles in models_dir that are not served.")
+        refused.add_metric([], len(self._models.refused))
+        loaded = GaugeMetricFamily("heed_model_info", "1 for each loaded model.", labels=["model", "version"])
+        retraces = CounterMetricFamily(
+            "heed_retraces", "Compilations after warm-up; each is a fault.", labels=["model", "version"]
+        )
+        for name, served in self._models.served.items():
+            labels = [name, served.bundle.card.version]
+            loaded.add_metric(labels, 1)
+            retraces.add_metric(labels, served.engine.retraces)
+        return [ready, refused, loaded, retraces]

@@ -1,0 +1,149 @@
+"""Request ids, log lines and counts around every request. Never a review's text."""
+
+import logging
+import re
+import sys
+import time
+import traceback
+import uuid
+from dataclasses import dataclass, field
+from typing import Literal
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import InternalError
+from service.metrics import Metrics
+from service.responses import problem_response
+
+REQUEST_ID = "X-Request-Id"
+_REQUEST_ID_FORM = re.compile(r"[\x21-\x7e]{1,128}")
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_QUIET_ROUTES = frozenset({"/livez", "/readyz", "/startupz", "/metrics"})
+
+log = structlog.get_logger("heed")
+
+
+@dataclass(slots=True)
+class RequestFacts:
+    """What the log line of a request says beyond its path and status."""
+
+    request_id: str
+    model: str | None = None
+    texts: int = 0
+    tokens: int = 0
+    stages: dict[str, float] = field(default_factory=dict)
+    """Seconds by stage: tokenize, queue, compute."""
+
+    @property
+    def server_timing(self) -> str:
+        """The value of the `Server-Timing` header, in milliseconds."""
+        return ", ".join(f"{stage};dur={1000 * seconds:.2f}" for stage, seconds in self.stages.items())
+
+
+def facts_of(request: Request) -> RequestFacts:
+    """The facts of the request that is being answered, to be filled in."""
+    facts: RequestFacts = request.scope["heed.facts"]
+    return facts
+
+
+class Observe:
+    """ASGI middleware, the outermost: gives each request an id, a log line and its counts, and answers what broke."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        asked = Headers(scope=scope).get(REQUEST_ID, "")
+        facts = RequestFacts(asked if _REQUEST_ID_FORM.fullmatch(asked) else uuid.uuid4().hex)
+        scope["heed.facts"] = facts
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = facts.request_id
+            await send(message)
+
+        with (
+            structlog.contextvars.bound_contextvars(request_id=facts.request_id),
+            self.metrics.in_flight.track_inprogress(),
+        ):
+            try:
+                await self.app(scope, receive, send_with_id)
+            except Exception as error:
+                _log_fault(error)
+                if status:  # half an answer is out; the server can but close the connection
+                    raise
+                await problem_response(InternalError(), scope)(scope, receive, send_with_id)
+            finally:
+                self._record(scope, facts, status, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, facts: RequestFacts, status: int, seconds: float) -> None:
+        # The route's template and a closed set of methods: what clients make up must not become label values.
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self.metrics.requests.labels(route, method, str(status)).inc()
+        self.metrics.request_seconds.labels(route).observe(seconds)
+        for stage, spent in facts.stages.items():
+            self.metrics.stage_seconds.labels(stage).observe(spent)
+        log.log(
+            logging.DEBUG if route in _QUIET_ROUTES else logging.INFO,
+            "request",
+            method=method,
+            route=route,
+            status=status,
+            milliseconds=round(1000 * seconds, 2),
+            **({"model": facts.model, "texts": facts.texts, "tokens": facts.tokens} if facts.model else {}),
+        )
+
+
+def _log_fault(error: Exception) -> None:
+    """Log where an unexpected exception came from, without its message: that may quote what the client sent."""
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    log.error("fault", exception=type(error).__qualname__, frames=frames)
+
+
+def configure_logging(level: Literal["debug", "info", "warning", "error"]) -> None:
+    """Write every log line, the server's own included, to standard error: JSON, or colours where a person watches."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    final: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                final,
+            ],
+        )
+    )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )

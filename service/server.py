@@ -1,0 +1,73 @@
+"""Runs the app under uvicorn: one process, and an orderly end on SIGTERM."""
+
+import os
+import threading
+import time
+from types import FrameType
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.observe import configure_logging
+from service.settings import Settings
+
+_CLOSING_SECONDS = 1.5
+"""From the end of draining: time to close connections and models before the process ends regardless."""
+
+log = structlog.get_logger("heed")
+
+
+class DrainingServer(uvicorn.Server):
+    """Drains before it stops.
+
+    From the first signal on, new predictions and `/readyz` get 503 while the requests that were accepted before are
+    answered. The process ends when the last of them is, or after `drain_seconds`. A second signal ends the draining.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._app = app
+        self._drain_seconds = drain_seconds
+        self._drain_until: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain. uvicorn's own handler closes the port at once, so that a probe could not see the draining."""
+        if self._drain_until is not None:
+            super().handle_exit(sig, frame)
+            return
+        self._drain_until = time.monotonic() + self._drain_seconds
+        self._app.state.draining = True
+        last_resort = threading.Timer(self._drain_seconds + _CLOSING_SECONDS, _end_regardless)
+        last_resort.daemon = True
+        last_resort.start()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop now; uvicorn asks ten times a second."""
+        if self._drain_until is not None:
+            drained = not self.server_state.tasks or time.monotonic() > self._drain_until
+            self.should_exit = self.should_exit or drained
+        return await super().on_tick(counter)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until a signal comes. Review texts are never logged: there is no access log but our own."""
+    configure_logging(settings.log_level)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    DrainingServer(config, app, settings.drain_seconds).run()
+
+
+def _end_regardless() -> None:
+    """End the process although a forward pass or a thread still runs: whoever sent the signal has a time limit too."""
+    log.error("stopped before everything was closed")
+    os._exit(1)
