@@ -56,15 +56,17 @@ HEALTHCHECK --interval=5s --timeout=4s --start-period=180s --retries=3 \
     CMD ["/opt/heed/bin/python", "-S", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['HEED_PORT']), timeout=3); c.request('GET', '/readyz'); raise SystemExit(c.getresponse().status != 200)"]
 CMD ["/opt/heed/bin/python", "-m", "service", "serve"]
 
-FROM runtime AS gpu
+FROM runtime AS trainer
+ENV XDG_CACHE_HOME=/cache
+RUN install -d -o heed -g heed /cache /data
+
+FROM trainer AS gpu
 COPY --from=environment-gpu /opt/heed /opt/heed
 COPY --from=source /app /app
 COPY --from=source --chown=10001:10001 /saved /app/models/saved
 USER 10001:10001
 
-FROM runtime AS train
-ENV XDG_CACHE_HOME=/cache
-RUN install -d -o heed -g heed /cache /data
+FROM trainer AS train
 COPY --from=environment-train /opt/heed /opt/heed
 COPY --from=source /app /app
 COPY --from=source --chown=10001:10001 /saved /app/models/saved

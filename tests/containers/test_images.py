@@ -1,4 +1,4 @@
-"""The service as it ships: built and started by docker-compose.yml, hardened as it says there, stopped under load.
+"""The images as they ship: built and started by docker-compose.yml, hardened as it says there, stopped under load.
 
 Not part of `make test`, which must run where there is no Docker engine. `make test-containers` runs it.
 """
@@ -56,10 +56,15 @@ class Container:
 
 
 @pytest.fixture(scope="module")
-def container() -> Iterator[Container]:
-    """The service, healthy, on bundles of a volume that did not exist before."""
+def compose() -> list[str]:
+    """How to call Compose here, as the engine's plugin or as the older program."""
     plugin = subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
-    compose = [*(["docker", "compose"] if plugin else ["docker-compose"]), "--project-name", PROJECT]
+    return [*(["docker", "compose"] if plugin else ["docker-compose"]), "--project-name", PROJECT]
+
+
+@pytest.fixture(scope="module")
+def container(compose: list[str]) -> Iterator[Container]:
+    """The service, healthy, on bundles of a volume that did not exist before."""
     port = free_port()
     run(*compose, "down", "--volumes")
     try:
@@ -126,6 +131,44 @@ def test_byte_code_is_compiled_for_every_module_of_ours(container: Container) ->
     missing, _, count = container.sh(f'python -c "{script}"').stdout.strip().rpartition(" ")
     assert missing == "[]"
     assert int(count) > 10
+
+
+TINY_CONFIG = """
+name = "mine"
+[data]
+max_words = 100
+max_tokens = 16
+[vectors]
+epochs = 1
+[model]
+embedding_dim = 8
+encoder = "none"
+attention_units = 4
+[[phases]]
+epochs = 1
+learning_rate = 1e-2
+"""
+
+
+def test_what_is_trained_in_a_container_is_served_without_a_restart(
+    container: Container, compose: list[str], tmp_path: Path
+) -> None:
+    words = {"negative": ("dull", "flat", "poor", "bad"), "positive": ("good", "fine", "moving", "great")}
+    rows = [f"a film {each} and {other},{label}" for label, ws in words.items() for each in ws for other in ws] * 20
+    (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *(f"{n} {row}" for n, row in enumerate(rows))]))
+    (tmp_path / "tiny.toml").write_text(TINY_CONFIG)
+    tmp_path.chmod(0o755)
+
+    run(*compose, "build", "train")
+    train = ("train", "/data/tiny.toml", "--data", "/data/reviews.csv", "--out", "models/saved/mine")
+    run(*compose, "run", "--rm", "-T", "train", *train, DATA=str(tmp_path))
+
+    began = time.monotonic()
+    while httpx.get(f"{container.url}/models/mine", timeout=30).status_code != 200:
+        assert time.monotonic() - began < 60, run("docker", "logs", container.id)
+        time.sleep(0.5)
+    answer = httpx.post(f"{container.url}/predict", json={"text": "a film good", "model": "mine"}, timeout=30)
+    assert answer.status_code == 200
 
 
 @dataclass(frozen=True)
