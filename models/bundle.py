@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from models.classifier import EMBEDDING, HEAD, MECHANISMS
 from models.config import ClassifierConfig
 from models.inspection import BundleError, check_files, check_model_archive
-from models.layers import CUSTOM_OBJECTS
+from models.layers import CUSTOM_OBJECTS, LinearHead
 from models.replacement import replace_folder
 from models.tokenizer import Tokenizer
 
@@ -148,12 +148,13 @@ def save_bundle(
             },
         }
         try:
-            card = BundleCard(**values, version=_version(values))
+            card = _sealed(values)
+            document = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False).encode() + b"\n"
         except ValidationError as error:
             raise BundleError(f"{path}: cannot be saved: {_first_fault(error)}") from error
-        (partial / CARD_FILE).write_text(
-            json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"{path}: cannot be saved: expected plain values in the card. {error}.") from error
+        (partial / CARD_FILE).write_bytes(document)
         _check_parts(partial, card, tokenizer, model)
         replace_folder(partial, path)
     return card
@@ -218,19 +219,39 @@ def load_bundle(path: Path) -> Bundle:
 
 def _check_parts(path: Path, card: BundleCard, tokenizer: Tokenizer, model: keras.Model) -> None:
     """Refuse parts that are sound each by itself but do not belong together."""
+    if not isinstance(model, keras.Model):
+        raise BundleError(f"{path / MODEL_FILE}: expected a model. Received a {type(model).__name__}.")
     outputs = model.output if isinstance(model.output, dict) else {}
     if not {"logits", "attention"} <= set(outputs):
         raise BundleError(
             f"{path / MODEL_FILE}: expected outputs 'logits' and 'attention'. Received {sorted(outputs)}."
         )
+    layers = {layer.name: layer for layer in model.layers}
+    for name, expected_class in ((EMBEDDING, keras.layers.Embedding), (HEAD, LinearHead)):
+        if name == HEAD and "contributions" not in outputs:
+            continue
+        if not isinstance(layers.get(name), expected_class):
+            raise BundleError(
+                f"{path / MODEL_FILE}: expected a layer {name!r}, a {expected_class.__name__}. "
+                f"Received {type(layers[name]).__name__ if name in layers else 'no layer of that name'}."
+            )
     for what, expected, received in (
         ("labels of the model", len(card.labels), outputs["logits"].shape[-1]),
-        ("ids of the model", tokenizer.vocabulary_size, model.get_layer(EMBEDDING).input_dim),
+        ("ids of the model", tokenizer.vocabulary_size, layers[EMBEDDING].input_dim),
         ("labels in config", len(card.labels), card.config.get("labels")),
         ("ids in config", tokenizer.vocabulary_size, card.config.get("vocabulary_size")),
     ):
         if expected != received:
             raise BundleError(f"{path}: the parts do not fit: expected {expected} {what}. Received {received}.")
+
+
+def _sealed(values: Mapping[str, Any]) -> BundleCard:
+    """The card of `values` with the hash of its contents, just as it is once it was written and read again.
+
+    The hash is of what JSON makes of the values: 1 of a float is 1.0, a number as a key is a string, NaN is null.
+    """
+    contents = BundleCard(**values, version="0" * 12).model_dump(mode="json", exclude={"version"})
+    return BundleCard(**contents, version=_version(contents))
 
 
 def _version(values: Mapping[str, Any]) -> str:

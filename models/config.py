@@ -70,9 +70,12 @@ class ClassifierConfig:
         """Rebuild from plain values.
 
         Raises:
-            ValueError: a key that is no attribute, or a value outside its range.
+            ValueError: a key that is no attribute, one that is missing, or a value of another type or range.
         """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"Expected only {sorted(known)}. Received {unknown}.")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(f"Expected the values of a ClassifierConfig. Received {values}: {error}.") from error

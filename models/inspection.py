@@ -33,7 +33,10 @@ _KERAS_CLASSES = {
     ("keras", "Functional"),
 }
 # Keras' own, but each runs code or reads files that the bundle names.
-_REFUSED_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+_REFUSED_LAYERS = {
+    *("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"),
+    *("StringLookup", "IntegerLookup", "TextVectorization"),
+}
 
 
 class BundleError(Exception):
@@ -53,17 +56,24 @@ def check_files(folder: Path, digests: Mapping[str, str]) -> None:
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
             raise BundleError(f"{folder}: expected file names inside the bundle. Received {name!r}, which climbs out.")
-        file = folder / name
-        if not file.resolve().is_relative_to(root):
-            raise BundleError(f"{file}: expected a file inside the bundle. It is a link to {file.resolve()}.")
-        if not file.is_file():
-            raise BundleError(f"{file}: expected a file, as the card lists it. Found none.")
-        if (size := file.stat().st_size) > MAX_FILE_BYTES:
-            raise BundleError(f"{file}: expected at most {MAX_FILE_BYTES} bytes. Received {size}.")
-        with file.open("rb") as stream:
-            received = hashlib.file_digest(stream, "sha256").hexdigest()
-        if received != expected:
-            raise BundleError(f"{file}: expected SHA-256 {expected}. Received {received}: the file was changed.")
+        try:
+            _check_file(root, folder / name, expected)
+        except (OSError, ValueError, RuntimeError) as error:  # unreadable, no name for a file, a loop of links
+            raise BundleError(f"{folder / name}: expected a readable file. {error}.") from error
+
+
+def _check_file(root: Path, file: Path, expected: str) -> None:
+    place = file.resolve()
+    if not place.is_relative_to(root):
+        raise BundleError(f"{file}: expected a file inside the bundle. It is a link to {place}.")
+    if not file.is_file():
+        raise BundleError(f"{file}: expected a file, as the card lists it. Found none.")
+    if (size := file.stat().st_size) > MAX_FILE_BYTES:
+        raise BundleError(f"{file}: expected at most {MAX_FILE_BYTES} bytes. Received {size}.")
+    with file.open("rb") as stream:
+        received = hashlib.file_digest(stream, "sha256").hexdigest()
+    if received != expected:
+        raise BundleError(f"{file}: expected SHA-256 {expected}. Received {received}: the file was changed.")
 
 
 def check_model_archive(file: Path) -> None:
@@ -79,8 +89,10 @@ def check_model_archive(file: Path) -> None:
             architecture = archive.read(_ARCHITECTURE)
             with archive.open(_WEIGHTS) as weights:
                 _check_weights(file, h5py.File(weights, "r"))
-    except (zipfile.BadZipFile, KeyError, OSError) as error:
-        raise BundleError(f"{file}: expected a whole .keras archive. {error}.") from error
+    except BundleError:
+        raise
+    except Exception as error:  # the readers of zip, of its compressions and of HDF5 each raise errors of their own
+        raise BundleError(f"{file}: expected a whole .keras archive. {type(error).__name__}: {error}.") from error
     try:
         config = json.loads(architecture)
         for node in _class_nodes(config):
@@ -133,6 +145,8 @@ def _class_nodes(config: Any) -> Iterator[Mapping[str, Any]]:
 
 def _check_class(file: Path, node: Mapping[str, Any]) -> None:
     module, name, registered = node.get("module"), node.get("class_name"), node.get("registered_name")
+    if not all(part is None or isinstance(part, str) for part in (module, name, registered)):
+        raise BundleError(f"{file}: refused class {module}.{name}: expected names. Received {registered!r:.100}.")
     if registered in CUSTOM_OBJECTS and CUSTOM_OBJECTS[registered].__name__ == name:
         return
     if name == "__keras_tensor__" and module is None:

@@ -109,5 +109,6 @@ def split(text: str) -> Iterator[str]:
 
 
 def _lower(text: str) -> str:
-    # U+0130 is the one code point whose lower case is longer than itself: it would shift every offset after it.
-    return text.replace("İ", "i").lower()
+    # U+0130 is the one code point whose lower case is longer than itself: it would shift every offset after it. The
+    # final sigma is the one letter whose lower case depends on its neighbours: a token would depend on the next one.
+    return text.replace("İ", "i").lower().replace("ς", "σ")
