@@ -101,7 +101,7 @@ class Batcher:
             async with asyncio.timeout_at(deadline):
                 return [_answer(await item.outcome) for item in items]
         except TimeoutError:
-            raise DeadlineExceeded(deadline - now) from None
+            raise DeadlineExceeded(round(deadline - now, 2)) from None
         finally:  # the client left, or one of its texts failed: what is not computed yet need not be
             for item in items:
                 self._backlog.leave(item)

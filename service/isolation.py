@@ -13,6 +13,8 @@ from service.errors import PredictionFailed
 log = structlog.get_logger(__name__)
 
 _PROBE = np.array([UNKNOWN_ID], np.int32)
+_FAILED = "Expected a forward pass. It failed on this text, and is logged; the texts beside it have their answers."
+_NOT_FINITE = "Expected finite numbers from the model. Received some that are not, for this text alone."
 
 
 class ForwardPass(Protocol):
@@ -54,7 +56,8 @@ class IsolatingRunner:
             outcomes = [PredictionFailed(_FAILED) for _ in ids]
             if len(ids) > 1:
                 for place in filter(wanted, range(len(ids))):
-                    outcomes[place] = (self._attempt(ids[place : place + 1]) or outcomes)[0]
+                    if alone := self._attempt(ids[place : place + 1]):
+                        outcomes[place] = alone[0]
         if any(isinstance(outcome, Result) for outcome in outcomes):
             self.healthy = True
         else:
@@ -66,7 +69,7 @@ class IsolatingRunner:
         outcomes = self._attempt([_PROBE])
         healthy = outcomes is not None and isinstance(outcomes[0], Result)
         if healthy != self.healthy:
-            log.log(20 if healthy else 40, "engine health changed", healthy=healthy)
+            log.warning("engine health changed", healthy=healthy)
         self.healthy = healthy
 
     def _attempt(self, ids: Sequence[np.ndarray]) -> list[Result | PredictionFailed] | None:
@@ -81,10 +84,6 @@ class IsolatingRunner:
         ) as error:  # whatever an engine raises must neither end its thread nor leave a client waiting
             log.warning("forward pass failed", texts=len(ids), error=repr(error))
             return None
-
-
-_FAILED = "Expected a forward pass. It failed on this text, and is logged; the texts beside it have their answers."
-_NOT_FINITE = "Expected finite numbers from the model. Received some that are not, for this text alone."
 
 
 def _is_finite(result: Result) -> bool:

@@ -1,0 +1,511 @@
+"""The batcher with an engine of plain arithmetic, which can be slow, stopped, poisoned and broken at will."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.tokenizer import UNKNOWN_ID, Encoding
+from service.backlog import Answer
+from service.batcher import Batcher
+from service.engine import Result
+from service.errors import DeadlineExceeded, NotReady, Overloaded, PredictionFailed
+from service.shapes import bucket_of
+
+POISON, NOT_FINITE = 7, 8
+FIRST_GOOD = 10
+PROMPT = 20.0  # seconds: a test that waits so long for something that comes at once has failed
+
+
+@dataclass
+class ArithmeticEngine:
+    """Answers with the ids themselves, so that an answer shows whose it is."""
+
+    token_buckets: Sequence[int] = (4, 8, 16)
+    largest_batch: int = 4
+    seconds: float = 0.0
+    broken: BaseException | None = None
+    passes: list[list[np.ndarray]] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def run(self, ids: Sequence[np.ndarray]) -> list[Result]:
+        self.passes.append(list(ids))
+        assert self.gate.wait(PROMPT)
+        time.sleep(self.seconds)
+        if self.broken is not None:
+            raise self.broken
+        if any(POISON in text for text in ids):
+            raise ArithmeticError("poison")
+        return [
+            Result(
+                np.array([np.nan if NOT_FINITE in text else text.sum()], np.float32),
+                text.astype(np.float32),
+                contributions=None,
+            )
+            for text in ids
+        ]
+
+    def saw(self, encoding: Encoding) -> bool:
+        return any(text is encoding.ids for batch in self.passes for text in batch)
+
+    @property
+    def lengths(self) -> list[list[int]]:
+        return [[len(text) for text in batch] for batch in self.passes]
+
+
+def encoding_of(tokens: int, first: int = FIRST_GOOD) -> Encoding:
+    ids = np.full(tokens, FIRST_GOOD, np.int32)
+    ids[:1] = first
+    offsets = np.arange(tokens, dtype=np.int32)
+    return Encoding(ids, offsets, offsets + 1, tokens)
+
+
+def assert_answers(answer: Answer, encoding: Encoding) -> None:
+    np.testing.assert_array_equal(answer.result.attention, encoding.ids)
+    assert answer.queue_seconds >= 0
+    assert answer.compute_seconds >= 0
+
+
+@contextlib.asynccontextmanager
+async def batching(engine: ArithmeticEngine, **options: Any) -> AsyncIterator[Batcher]:
+    batcher = Batcher(engine, **{"max_queued_tokens": 10_000, "max_batch_tokens": 64, "probe_seconds": 0.01, **options})
+    await batcher.start()
+    try:
+        yield batcher
+    finally:
+        engine.gate.set()
+        await batcher.close(PROMPT)
+
+
+def in_time(scenario: Coroutine[Any, Any, None]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(PROMPT):
+            await scenario
+
+    asyncio.run(bounded())
+
+
+def later(seconds: float = PROMPT) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def until(condition: Any) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+async def admit(batcher: Batcher, *encodings: Encoding, seconds: float = PROMPT) -> list[asyncio.Task[Answer]]:
+    """Submit each as a client of its own, in this order, and return when all are admitted."""
+    tasks = []
+    for encoding in encodings:
+        tasks.append(asyncio.create_task(batcher.submit(encoding, deadline=later(seconds))))
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def occupy(engine: ArithmeticEngine, batcher: Batcher) -> asyncio.Task[Answer]:
+    """Hold the engine with one text until its gate is set."""
+    engine.gate.clear()
+    [task] = await admit(batcher, encoding_of(1))
+    await until(lambda: len(engine.passes) == 1)
+    return task
+
+
+@dataclass(frozen=True)
+class Client:
+    arrives: float
+    texts: tuple[tuple[int, int], ...]  # tokens and first id of each
+    leaves_after: float | None
+    deadline: float
+
+
+milliseconds = st.integers(0, 12).map(lambda count: count / 1000)
+clients = st.lists(
+    st.builds(
+        Client,
+        arrives=milliseconds,
+        texts=st.lists(
+            st.tuples(st.integers(0, 16), st.sampled_from([FIRST_GOOD] * 8 + [POISON, NOT_FINITE])),
+            min_size=1,
+            max_size=5,
+        ).map(tuple),
+        leaves_after=st.none() | milliseconds,
+        deadline=st.sampled_from([PROMPT, PROMPT, 0.003]),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    clients=clients,
+    engine_seconds=st.sampled_from([0, 0, 0.0005, 0.003]),
+    max_queued_tokens=st.sampled_from([40, 10_000]),
+)
+def test_nothing_is_lost_or_mixed_up(clients: list[Client], engine_seconds: float, max_queued_tokens: int) -> None:
+    refusals: list[float | None] = []
+
+    async def visit(batcher: Batcher, number: int, client: Client) -> None:
+        encodings = []
+        for tokens, first in client.texts:
+            encoding = encoding_of(tokens, first)
+            encoding.ids[1:] = FIRST_GOOD + number  # whose it is
+            encodings.append(encoding)
+        poisoned = any(encoding.ids[:1].tolist() in ([POISON], [NOT_FINITE]) for encoding in encodings)
+        await asyncio.sleep(client.arrives)
+        asked = asyncio.create_task(batcher.submit_many(encodings, deadline=later(client.deadline)))
+        if client.leaves_after is not None:
+            asyncio.get_running_loop().call_later(client.leaves_after, asked.cancel)
+        try:
+            answers = await asked
+        except PredictionFailed:
+            assert poisoned
+        except DeadlineExceeded:
+            assert client.deadline < PROMPT
+        except asyncio.CancelledError:
+            assert client.leaves_after is not None
+        except Overloaded as error:
+            refusals.append(error.retry_after)
+        else:
+            assert not poisoned
+            assert len(answers) == len(encodings)
+            for answer, encoding in zip(answers, encodings, strict=True):
+                assert_answers(answer, encoding)
+
+    async def scenario() -> None:
+        engine = ArithmeticEngine(seconds=engine_seconds)
+        async with batching(engine, max_queued_tokens=max_queued_tokens) as batcher:
+            await asyncio.gather(*(visit(batcher, number, client) for number, client in enumerate(clients)))
+            await until(lambda: batcher.queued_tokens == 0)
+            assert batcher.healthy
+        assert not refusals or max_queued_tokens == 40
+        assert all(seconds is not None and 0 < seconds <= 60 for seconds in refusals)
+        for batch in engine.passes:
+            [bucket] = {bucket_of(len(text), engine.token_buckets) for text in batch}
+            assert len(batch) <= engine.largest_batch
+            assert len(batch) * bucket <= 64
+
+    in_time(scenario())
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.integers(0, 16), min_size=1, max_size=40))
+def test_texts_go_oldest_first_among_their_length_and_between_lengths(lengths: list[int]) -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        async with batching(engine) as batcher:
+            held = await occupy(engine, batcher)
+            waiting = [encoding_of(length) for length in lengths]
+            tasks = await admit(batcher, *waiting)
+            engine.gate.set()
+            for task, encoding in zip(tasks, waiting, strict=True):
+                assert_answers(await task, encoding)
+            await held
+        place = {id(encoding.ids): number for number, encoding in enumerate(waiting)}
+        batches = [[place[id(text)] for text in batch] for batch in engine.passes[1:]]
+        left = list(range(len(waiting)))
+        for batch in batches:
+            oldest_bucket = bucket_of(lengths[left[0]], engine.token_buckets)
+            same = [number for number in left if bucket_of(lengths[number], engine.token_buckets) == oldest_bucket]
+            assert batch == same[: engine.largest_batch]
+            left = [number for number in left if number not in batch]
+        assert left == []
+
+    in_time(scenario())
+
+
+def test_a_long_text_is_not_starved_by_a_stream_of_short_ones() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine(seconds=0.001)
+        async with batching(engine) as batcher:
+
+            async def stream() -> None:
+                while True:
+                    await batcher.submit(encoding_of(2), deadline=later())
+
+            streams = [asyncio.create_task(stream()) for _ in range(40)]
+            await until(lambda: len(engine.passes) > 3)
+            before = len(engine.passes)
+            await batcher.submit(encoding_of(16), deadline=later())
+            # 40 short texts are older at most: ten batches, one that is under way, and its own.
+            assert len(engine.passes) - before <= 12
+            for task in streams:
+                task.cancel()
+            await asyncio.gather(*streams, return_exceptions=True)
+
+    in_time(scenario())
+
+
+def test_an_idle_engine_gets_a_text_at_once() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        async with batching(engine, probe_seconds=PROMPT) as batcher:
+            for _ in range(3):
+                await batcher.submit(encoding_of(3), deadline=later())
+        assert engine.lengths == [[3], [3], [3]]
+
+    in_time(scenario())
+
+
+def test_padded_tokens_bound_a_batch_but_one_text_always_goes() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        async with batching(engine, max_batch_tokens=9) as batcher:
+            held = await occupy(engine, batcher)
+            tasks = await admit(batcher, *(encoding_of(length) for length in (3, 3, 3, 16)))
+            engine.gate.set()
+            await asyncio.gather(held, *tasks)
+        assert engine.lengths == [[1], [3, 3], [3], [16]]
+
+    in_time(scenario())
+
+
+def test_a_request_is_admitted_whole_or_not_at_all() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine(seconds=0.002)
+        async with batching(engine, max_queued_tokens=20) as batcher:
+            await batcher.submit(encoding_of(4), deadline=later())
+            assert batcher.tokens_per_second is not None
+            engine.passes.clear()
+            held = await occupy(engine, batcher)
+            [waiting] = await admit(batcher, encoding_of(8))
+            assert batcher.queued_tokens == 4 + 8
+            refused = [encoding_of(4), encoding_of(4), encoding_of(4)]
+            with pytest.raises(Overloaded) as error:
+                await batcher.submit_many(refused, deadline=later())
+            assert error.value.retry_after == pytest.approx(max(0.1, 4 / batcher.tokens_per_second))
+            assert batcher.queued_tokens == 4 + 8
+            fitting = asyncio.create_task(batcher.submit_many(refused[:2], deadline=later()))
+            await asyncio.sleep(0)
+            assert batcher.queued_tokens == 20
+            engine.gate.set()
+            await asyncio.gather(held, waiting, fitting)
+            assert not engine.saw(refused[2])
+            assert batcher.queued_tokens == 0
+
+    in_time(scenario())
+
+
+def test_a_request_beyond_the_whole_budget_gets_in_when_nothing_waits() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        large = [encoding_of(16) for _ in range(3)]
+        async with batching(engine, max_queued_tokens=20) as batcher:
+            assert len(await batcher.submit_many(large, deadline=later())) == 3
+            engine.passes.clear()
+            held = await occupy(engine, batcher)
+            [waiting] = await admit(batcher, encoding_of(4))
+            with pytest.raises(Overloaded):
+                await batcher.submit_many(large, deadline=later())
+            engine.gate.set()
+            await asyncio.gather(held, waiting)
+            assert len(await batcher.submit_many(large, deadline=later())) == 3
+
+    in_time(scenario())
+
+
+def test_an_expired_text_is_not_computed_and_its_tokens_are_free_again() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        expired = encoding_of(5)
+        async with batching(engine) as batcher:
+            held = await occupy(engine, batcher)
+            with pytest.raises(DeadlineExceeded, match=r"within 0\.01 seconds"):
+                await batcher.submit(expired, deadline=later(0.01))
+            assert batcher.queued_tokens == 4
+            with pytest.raises(DeadlineExceeded):
+                await batcher.submit(expired, deadline=later(-1))
+            engine.gate.set()
+            await held
+            await batcher.submit(encoding_of(5), deadline=later())
+        assert not engine.saw(expired)
+
+    in_time(scenario())
+
+
+def test_the_deadline_covers_compute() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        engine.gate.clear()
+        async with batching(engine) as batcher:
+            with pytest.raises(DeadlineExceeded):
+                await batcher.submit(encoding_of(5), deadline=later(0.02))
+            engine.gate.set()
+            await until(lambda: batcher.queued_tokens == 0)
+
+    in_time(scenario())
+
+
+def test_the_work_of_a_client_that_left_is_skipped_and_the_others_keep_their_answers() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        encodings = [encoding_of(3, FIRST_GOOD + number) for number in range(6)]
+        async with batching(engine) as batcher:
+            held = await occupy(engine, batcher)
+            tasks = await admit(batcher, *encodings)
+            for leaving in (0, 3, 5):
+                tasks[leaving].cancel()
+            held.cancel()  # while it is computed
+            await asyncio.sleep(0)
+            assert batcher.queued_tokens == 4 + 3 * 4
+            engine.gate.set()
+            for staying in (1, 2, 4):
+                assert_answers(await tasks[staying], encodings[staying])
+            for leaving in (0, 3, 5):
+                assert not engine.saw(encodings[leaving])
+
+    in_time(scenario())
+
+
+@pytest.mark.parametrize("poison", [POISON, NOT_FINITE])
+def test_a_bad_text_fails_alone(poison: int) -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        encodings = [encoding_of(3), encoding_of(3, poison), encoding_of(4), encoding_of(2)]
+        async with batching(engine) as batcher:
+            held = await occupy(engine, batcher)
+            tasks = await admit(batcher, *encodings)
+            engine.gate.set()
+            with pytest.raises(PredictionFailed) as error:
+                await tasks[1]
+            assert "poison" not in str(error.value)
+            for good in (0, 2, 3):
+                assert_answers(await tasks[good], encodings[good])
+            await held
+            assert batcher.healthy
+            with pytest.raises(PredictionFailed):
+                await batcher.submit(encodings[1], deadline=later())
+            assert batcher.healthy
+
+    in_time(scenario())
+
+
+def test_a_client_that_left_is_not_tried_again() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        async with batching(engine) as batcher:
+            held = await occupy(engine, batcher)
+            tasks = await admit(batcher, encoding_of(3, POISON), encoding_of(3), encoding_of(3))
+            engine.seconds = 0.05
+            engine.gate.set()
+            await held
+            await until(lambda: len(engine.passes) == 2)
+            tasks[1].cancel()
+            await asyncio.wait(tasks)
+        assert engine.lengths == [[1], [3, 3, 3], [3], [3]]
+
+    in_time(scenario())
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("device lost"), MemoryError(), SystemExit(1), StopIteration()])
+def test_a_broken_engine_fails_its_clients_and_is_tried_until_it_works(fault: BaseException) -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine(broken=fault)
+        async with batching(engine) as batcher:
+            with pytest.raises(PredictionFailed):
+                await batcher.submit(encoding_of(3), deadline=later())
+            assert not batcher.healthy
+            engine.broken = None
+            await until(lambda: batcher.healthy)
+            assert engine.passes[-1][0].tolist() == [UNKNOWN_ID]
+            await batcher.submit(encoding_of(3), deadline=later())
+
+    in_time(scenario())
+
+
+def test_too_few_results_are_no_answers() -> None:
+    class Forgetful(ArithmeticEngine):
+        def run(self, ids: Sequence[np.ndarray]) -> list[Result]:
+            return super().run(ids)[: max(1, len(ids) - 1)]
+
+    async def scenario() -> None:
+        engine = Forgetful()
+        encodings = [encoding_of(3, FIRST_GOOD + number) for number in range(3)]
+        async with batching(engine) as batcher:
+            answers = await batcher.submit_many(encodings, deadline=later())
+            for answer, encoding in zip(answers, encodings, strict=True):
+                assert_answers(answer, encoding)
+
+    in_time(scenario())
+
+
+def test_closing_finishes_what_is_queued() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        async with batching(engine) as batcher:
+            held = await occupy(engine, batcher)
+            tasks = await admit(batcher, *(encoding_of(length) for length in (1, 5, 9, 2, 3, 1)))
+            closing = asyncio.create_task(batcher.close(PROMPT))
+            await asyncio.sleep(0)
+            with pytest.raises(NotReady):
+                await batcher.submit(encoding_of(1), deadline=later())
+            engine.gate.set()
+            await closing
+            assert len(await asyncio.gather(held, *tasks)) == 7
+
+    in_time(scenario())
+
+
+def test_closing_fails_what_is_not_finished_in_time() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        async with batching(engine) as batcher:
+            tasks = [await occupy(engine, batcher), *await admit(batcher, encoding_of(3), encoding_of(9))]
+            await batcher.close(0.02)
+            for task in tasks:
+                with pytest.raises(NotReady, match="shutting down"):
+                    await task
+            assert len(engine.passes) == 1
+
+    in_time(scenario())
+
+
+def test_a_batcher_that_is_not_started_says_so() -> None:
+    async def scenario() -> None:
+        batcher = Batcher(ArithmeticEngine(), max_queued_tokens=10, max_batch_tokens=10)
+        with pytest.raises(NotReady, match="not started"):
+            await batcher.submit(encoding_of(1), deadline=later())
+        await batcher.close(0)
+
+    in_time(scenario())
+
+
+def test_clients_do_not_hang_on_an_engine_whose_thread_is_gone() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        async with batching(engine) as batcher:
+            held = await occupy(engine, batcher)
+            tasks = await admit(batcher, encoding_of(3), encoding_of(9))
+            batcher._executor.shutdown(wait=False)
+            engine.gate.set()
+            assert isinstance(await held, Answer)
+            for task in tasks:
+                with pytest.raises(NotReady, match="engine has stopped"):
+                    await task
+            with pytest.raises(NotReady, match="engine has stopped"):
+                await batcher.submit(encoding_of(1), deadline=later())
+            assert not batcher.healthy
+
+    in_time(scenario())
+
+
+def test_a_text_longer_than_the_largest_bucket_is_refused_before_the_queue() -> None:
+    async def scenario() -> None:
+        async with batching(ArithmeticEngine()) as batcher:
+            with pytest.raises(ValueError, match="Expected at most 16 tokens"):
+                await batcher.submit_many([encoding_of(3), encoding_of(17)], deadline=later())
+            assert batcher.queued_tokens == 0
+
+    in_time(scenario())
