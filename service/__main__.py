@@ -18,14 +18,14 @@ from service.settings import Settings
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve sentiment classifiers, or try one here.")
 
 ModelsDir = Annotated[
-    Path | None, typer.Option("--models-dir", help="Folder of bundles.  [default: HEED_MODELS_DIR, or models/saved]")
+    Path | None, typer.Option("--models-dir", help="Folder of bundles. Default: HEED_MODELS_DIR, or models/saved.")
 ]
 
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: HEED_HOST, or 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.  [default: HEED_PORT, or 8000]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: HEED_HOST, or 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. Default: HEED_PORT, or 8000.")] = None,
     models_dir: ModelsDir = None,
 ) -> None:
     """Answer HTTP requests until a signal comes. Every HEED_* setting is in docs/settings.md."""
@@ -39,7 +39,7 @@ def serve(
 def predict(
     text: Annotated[str, typer.Argument(help="The text to classify; - reads it from standard input.")],
     model: Annotated[
-        str | None, typer.Option(help="Name of a bundle.  [default: HEED_DEFAULT_MODEL, or default]")
+        str | None, typer.Option(help="Name of a bundle. Default: HEED_DEFAULT_MODEL, or default.")
     ] = None,
     models_dir: ModelsDir = None,
     lines: Annotated[bool, typer.Option("--lines", help="With -: each line of the input is a text.")] = False,
@@ -50,8 +50,7 @@ def predict(
     """Classify texts without a service, and colour their tokens by weight."""
     settings = _settings(models_dir=models_dir)
     texts = _texts(text, lines)
-    # Without oneDNN there is no other way to hush what TensorFlow says of it; a few texts need no speed.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    _hush_tensorflow()
     from models.bundle import BundleError
     from service.local import LocalModel
     from service.observe import configure_logging
@@ -73,6 +72,7 @@ def predict(
 def models(models_dir: ModelsDir = None) -> None:
     """List the bundles in a folder."""
     settings = _settings(models_dir=models_dir)
+    _hush_tensorflow()
     from models.bundle import BundleError
     from service.local import find_bundles
     from service.terminal import print_bundles
@@ -105,6 +105,12 @@ def _texts(text: str, lines: bool) -> list[str]:
     return texts
 
 
+def _hush_tensorflow() -> None:
+    """Keep TensorFlow from telling of the processor as it loads, where a person waits for a short answer."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # nothing else hushes that; a few texts do without its speed
+
+
 def _settings(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
@@ -118,7 +124,4 @@ def _fail(message: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault(
-        "TF_CPP_MIN_LOG_LEVEL", "2"
-    )  # before TensorFlow loads: it tells of every CPU feature otherwise
     app()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from models.bundle import Bundle, BundleCard, BundleError, load_bundle, read_card
+from models.bundle import CARD_FILE, Bundle, BundleCard, BundleError, load_bundle, read_card
 from service.answers import describe_prediction
 from service.engine import Engine
 from service.settings import Settings
@@ -29,7 +29,9 @@ def find_bundles(models_dir: Path) -> list[FoundBundle]:
     if not models_dir.is_dir():
         raise BundleError(f"Expected a folder of bundles at {models_dir}. There is none; see --models-dir.")
     found = []
-    for folder in sorted(path for path in models_dir.iterdir() if path.is_dir() and not path.name.startswith(".")):
+    for folder in sorted(
+        card.parent for card in models_dir.glob(f"*/{CARD_FILE}") if not card.parent.name.startswith(".")
+    ):
         try:
             found.append(FoundBundle(folder, read_card(folder)))
         except BundleError as error:

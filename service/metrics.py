@@ -79,8 +79,12 @@ class _LoadedModels(Collector):
         retraces = CounterMetricFamily(
             "heed_retraces", "Compilations after warm-up; each is a fault.", labels=["model", "version"]
         )
+        queued = GaugeMetricFamily(
+            "heed_queued_tokens", "Padded tokens admitted and not yet answered.", labels=["model", "version"]
+        )
         for name, served in self._models.served.items():
             labels = [name, served.bundle.card.version]
             loaded.add_metric(labels, 1)
             retraces.add_metric(labels, served.engine.retraces)
-        return [ready, refused, loaded, retraces]
+            queued.add_metric(labels, served.batcher.queued_tokens)
+        return [ready, refused, loaded, retraces, queued]

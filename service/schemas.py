@@ -185,7 +185,7 @@ class PredictResponse(BaseModel):
     """The answer of `POST /predict`: one prediction a text, in the order they came."""
 
     model: AnsweringModel = Field(
-        description="Which model answered.",
+        description="The model behind these predictions.",
         examples=[
             {"name": "default", "version": "3f2a91c07b1e", "mechanism": "additive_pooling", "attention_is": "exact"}
         ],

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -49,10 +48,10 @@ def coloured(text: str, prediction: dict[str, Any]) -> Text:
 
 def print_bundles(console: Console, found: Sequence[FoundBundle]) -> None:
     """Print a table of the bundles in a folder; refused ones with the reason under it."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("name", "version", "labels", "mechanism", "attention", "tokens", "accuracy"):
         justify: Literal["left", "right"] = "right" if heading in ("tokens", "accuracy") else "left"
-        table.add_column(heading, justify=justify, no_wrap=heading in ("name", "version", "mechanism"))
+        table.add_column(heading, justify=justify, no_wrap=heading != "labels")
     for card in (each.card for each in found if each.card is not None):
         accuracy = card.metrics.get("accuracy")
         table.add_row(
