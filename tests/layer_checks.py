@@ -1,0 +1,259 @@
+"""The one harness that every layer passes, on whichever backend Keras runs."""
+
+import inspect
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from models.layers import CUSTOM_OBJECTS
+
+# How far an output may be from the float32 one: a few units of the last place of each dtype, at outputs around 1.
+PRECISION = {"mixed_float16": 1e-2, "mixed_bfloat16": 8e-2}
+
+
+def check_layer(
+    layer_class: type[keras.layers.Layer],
+    arguments: Mapping[str, Any],
+    inputs: Sequence[np.ndarray],
+    folder: Path,
+    *,
+    mask: np.ndarray | None = None,
+    without_gradient: frozenset[str] = frozenset(),
+    float32_outputs: bool = False,
+    rows_sum_to_one: bool = True,
+) -> None:
+    """Check all that the project asks of a layer.
+
+    Args:
+        layer_class: the layer, of `CUSTOM_OBJECTS`.
+        arguments: what it is made with.
+        inputs: what it is called with, [batch, tokens, ...] or [batch, ...] each; the same batch throughout.
+        folder: where the layer is saved to.
+        mask: bool[batch, tokens], with at least one padded position and one row that is empty; exactly where the
+            layer takes a mask.
+        without_gradient: names of weights that no output depends on.
+        float32_outputs: the layer computes in float32 whatever its policy.
+        rows_sum_to_one: what it returns as attention scores sums to 1 over the real tokens.
+    """
+    takes_mask = "mask" in inspect.signature(layer_class.call).parameters
+    assert takes_mask is (mask is not None), f"{layer_class.__name__}: expected a mask exactly where call takes one"
+    keras.utils.set_random_seed(1)
+    layer = _made(layer_class, arguments, inputs)
+    call = _Call(inputs, mask, "return_attention_scores" in inspect.signature(layer_class.call).parameters)
+
+    check_shapes(layer, call)
+    check_config(layer, call)
+    check_file(layer, call, folder)
+    for policy, tolerance in PRECISION.items():
+        check_precision(layer, call, policy, tolerance, float32_outputs)
+    check_gradients(layer, call, without_gradient)
+    if mask is not None:
+        check_mask(layer, call, rows_sum_to_one and call.scores)
+
+
+class _Call:
+    """How a layer is called: on what, with which mask, and whether it gives its scores."""
+
+    def __init__(self, inputs: Sequence[np.ndarray], mask: np.ndarray | None, scores: bool) -> None:
+        self.inputs = tuple(inputs)
+        self.mask = mask
+        self.scores = scores
+
+    def __call__(self, layer: keras.layers.Layer, inputs: Sequence[Any] | None = None, mask: Any = None) -> Any:
+        mask = self.mask if mask is None else mask
+        named = {} if mask is None else {"mask": mask if isinstance(mask, keras.KerasTensor) else ops.array(mask)}
+        if self.scores:
+            named["return_attention_scores"] = True
+        return layer(*(self.inputs if inputs is None else inputs), **named)
+
+
+def check_shapes(layer: keras.layers.Layer, call: _Call) -> None:
+    """What the layer says of its outputs before it runs is what they are: full shapes, unknown ones and dtypes."""
+    eager = tree.flatten(call(layer))
+    tokens = call.inputs[-1].shape[1]
+    for unknown in (0, 1, 2):  # nothing, the batch, the batch and the tokens
+
+        def symbol(value: np.ndarray, unknown: int = unknown) -> keras.KerasTensor:
+            leading = unknown if value.shape[1] == tokens else min(unknown, 1)
+            return keras.KerasTensor((None,) * leading + value.shape[leading:], str(value.dtype))
+
+        mask = None if call.mask is None else symbol(call.mask)
+        symbolic = tree.flatten(call(layer, [symbol(value) for value in call.inputs], mask))
+        assert len(symbolic) == len(eager)
+        for promised, given in zip(symbolic, eager, strict=True):
+            assert len(promised.shape) == len(given.shape)
+            for expected, received in zip(promised.shape, given.shape, strict=True):
+                assert expected == received or (unknown and expected is None), (promised.shape, given.shape)
+            assert promised.dtype == keras.backend.standardize_dtype(given.dtype)
+
+
+def check_config(layer: keras.layers.Layer, call: _Call) -> None:
+    """The config is plain JSON, holds every argument, and makes the same layer again."""
+    config = layer.get_config()
+    assert json.loads(json.dumps(config)) == config
+    made_with = vars(type(layer)).get("__init__", object.__init__)
+    own = set(inspect.signature(made_with).parameters) - {"self", "args", "kwargs"}
+    assert own <= set(config), f"arguments that the config forgets: {own - set(config)}"
+    again = type(layer).from_config(config)
+    assert again.get_config() == config
+    again.build(*(value.shape for value in call.inputs))
+    again.set_weights(layer.get_weights())
+    _assert_equal(call(again), call(layer))
+
+
+def check_file(layer: keras.layers.Layer, call: _Call, folder: Path) -> None:
+    """A functional model of the layer survives a `.keras` file that is read through CUSTOM_OBJECTS alone."""
+    inputs = [keras.Input(value.shape[1:], dtype=str(value.dtype)) for value in call.inputs]
+    mask = None if call.mask is None else keras.Input(call.mask.shape[1:], dtype="bool")
+    model = keras.Model([*inputs, *([] if mask is None else [mask])], call(layer, inputs, mask))
+    file = folder / "model.keras"
+    model.save(file)
+    with zipfile.ZipFile(file) as archive:
+        nodes = json.loads(archive.read("config.json"))["config"]["layers"]
+    assert f"heed>{type(layer).__name__}" in {node["registered_name"] for node in nodes}
+    with _nothing_registered():
+        again = keras.saving.load_model(file, custom_objects=CUSTOM_OBJECTS, compile=False, safe_mode=True)
+    values = [*call.inputs, *([] if call.mask is None else [call.mask])]
+    _assert_equal(again(values), model(values))
+
+
+def check_precision(
+    layer: keras.layers.Layer, call: _Call, policy: str, tolerance: float, float32_outputs: bool
+) -> None:
+    """Under a mixed policy the outputs have its dtype, are finite and near the float32 ones."""
+    mixed = type(layer).from_config(layer.get_config() | {"dtype": policy})
+    call(mixed)
+    mixed.set_weights(layer.get_weights())
+    assert all(keras.backend.standardize_dtype(weight.dtype) == "float32" for weight in mixed.weights)
+    for expected, received in zip(tree.flatten(call(layer)), tree.flatten(call(mixed)), strict=True):
+        dtype = keras.backend.standardize_dtype(received.dtype)
+        if keras.backend.is_float_dtype(dtype):
+            assert dtype == ("float32" if float32_outputs else mixed.compute_dtype)
+        values = to_numpy(received).astype("float64")
+        assert np.isfinite(values).all()
+        np.testing.assert_allclose(values, to_numpy(expected).astype("float64"), atol=tolerance, rtol=tolerance)
+
+
+def check_gradients(layer: keras.layers.Layer, call: _Call, without_gradient: frozenset[str]) -> None:
+    """Every weight moves some output, but for those that are said not to: these get exactly or nearly nothing."""
+    names = [weight.name for weight in layer.trainable_weights]
+    assert len(set(names)) == len(names)
+    assert without_gradient <= set(names)
+    for weight, gradient in zip(layer.trainable_weights, gradients(layer, lambda: call(layer)), strict=True):
+        assert np.isfinite(gradient).all(), weight.name
+        size = np.abs(gradient).max()
+        if weight.name in without_gradient:
+            assert size < 1e-6, f"{weight.name} was said to get no gradient, and gets {size}"
+        else:
+            assert size > 1e-4, f"no gradient reaches {weight.name}"
+
+
+def check_mask(layer: keras.layers.Layer, call: _Call, rows_sum_to_one: bool) -> None:
+    """Padding has weight 0, adds nothing whatever stands there, and a row of nothing else gives zeros."""
+    mask = call.mask
+    assert mask is not None
+    assert mask.dtype == bool
+    empty = ~mask.any(axis=1)
+    assert empty.any(), "expected a row without a real token"
+    assert (mask.any(axis=1) & ~mask.all(axis=1)).any(), "expected a row with both"
+    outputs = [to_numpy(output) for output in tree.flatten(call(layer))]
+    for output in outputs:
+        assert np.isfinite(output).all()
+        assert (output[empty] == 0).all()
+        if (output.shape[:2] == mask.shape and output.ndim == 3) or output.shape == mask.shape:
+            assert (output[~mask] == 0).all()
+    if call.scores:
+        scores = outputs[-1]
+        keys = mask if scores.ndim == 2 else np.broadcast_to(mask[:, None, :], scores.shape)
+        assert (scores >= 0).all()
+        assert (scores[~keys] == 0).all()
+        assert (scores[np.logical_and(keys, mask if scores.ndim == 2 else mask[:, :, None])] > 0).all()
+        if rows_sum_to_one:
+            real = mask.any(axis=1) if scores.ndim == 2 else mask
+            np.testing.assert_allclose(scores.sum(axis=-1), real.astype("float32"), atol=1e-5)
+    other = [np.where(mask.reshape(mask.shape + (1,) * (value.ndim - 2)), value, 1e3) for value in call.inputs]
+    again = call(layer, [value.astype(old.dtype) for value, old in zip(other, call.inputs, strict=True)])
+    for expected, received in zip(outputs, tree.flatten(again), strict=True):
+        np.testing.assert_allclose(to_numpy(received), expected, atol=1e-6)
+    everything = call(layer, mask=np.ones_like(mask))
+    named = {"return_attention_scores": True} if call.scores else {}
+    _assert_equal(everything, layer(*call.inputs, **named), atol=1e-6)
+
+
+def gradients(layer: keras.layers.Layer, forward: Callable[[], Any]) -> list[np.ndarray]:
+    """Of a sum over all that `forward` gives, with respect to each trainable weight of `layer`."""
+
+    def loss() -> Any:
+        total = 0.0
+        for output in tree.flatten(forward()):
+            if keras.backend.is_float_dtype(keras.backend.standardize_dtype(output.dtype)):
+                size = int(np.prod(output.shape))
+                # Unequal coefficients, so that what only moves a sum that is constant does not hide what moves.
+                coefficients = np.cos(np.arange(size, dtype="float32") ** 2 + 1).reshape(output.shape)
+                total = total + ops.sum(output * ops.cast(coefficients, output.dtype))
+        return total
+
+    variables = layer.trainable_weights
+    if not variables:
+        return []
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            value = loss()
+        given = tape.gradient(value, [variable.value for variable in variables])
+        return [np.zeros(w.shape) if g is None else to_numpy(g) for g, w in zip(given, variables, strict=True)]
+    if backend == "jax":
+        import jax
+
+        def of_values(values: list[Any]) -> Any:
+            with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+                return loss()
+
+        return [to_numpy(gradient) for gradient in jax.grad(of_values)([variable.value for variable in variables])]
+    raise NotImplementedError(f"Expected the TensorFlow or the JAX backend. Received {backend}.")
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    """Any tensor as an array; bfloat16 as float32, which NumPy knows."""
+    if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":
+        tensor = ops.cast(tensor, "float32")
+    return np.asarray(ops.convert_to_numpy(tensor))
+
+
+def _made(
+    layer_class: type[keras.layers.Layer], arguments: Mapping[str, Any], inputs: Sequence[np.ndarray]
+) -> keras.layers.Layer:
+    """The layer, built, with weights that are neither zero nor alike."""
+    layer = layer_class(**arguments)
+    assert not layer.built
+    layer(*inputs)
+    assert layer.built
+    generator = np.random.default_rng(0)
+    for weight in layer.trainable_weights:
+        weight.assign(generator.normal(scale=0.5, size=weight.shape))
+    return layer
+
+
+@contextmanager
+def _nothing_registered() -> Iterator[None]:
+    registered = keras.saving.get_custom_objects()
+    before = dict(registered)
+    registered.clear()
+    try:
+        yield
+    finally:
+        registered.update(before)
+
+
+def _assert_equal(received: Any, expected: Any, atol: float = 0.0) -> None:
+    for one, other in zip(tree.flatten(received), tree.flatten(expected), strict=True):
+        np.testing.assert_allclose(to_numpy(one), to_numpy(other), atol=atol, rtol=0)
