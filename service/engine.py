@@ -12,7 +12,7 @@ import structlog
 from models.bundle import Bundle
 from models.tokenizer import PAD_ID, UNKNOWN_ID
 from service.compilation import Forward, forward_compiler
-from service.shapes import Shape, bucket_of, cheapest_batches, core_size, shape_grid, token_buckets_for
+from service.shapes import Shape, bucket_of, cheapest_batches, shape_grid, token_buckets_for
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class Result:
 class Engine:
     """Runs one bundle's model in shapes that are compiled beforehand; nothing is traced while it serves.
 
-    `warm_core` compiles the few shapes that answer every text, `warm_next` one more of the others: until all are
+    `warm_core` compiles the one shape that answers every text, `warm_next` one more of the others: until all are
     compiled, a text is padded up to a shape that is. `run` may be called from several threads, also while another
     compiles.
 
@@ -84,9 +84,9 @@ class Engine:
             pass
 
     def warm_core(self) -> None:
-        """Compile and run the few shapes that answer every text, if not each in the cheapest way."""
-        while len(self._forwards) < core_size(self.shapes) and self.warm_next():
-            pass
+        """Compile and run the one shape that answers every text, if not in the cheapest way: enough to be ready."""
+        if not self._forwards:
+            self.warm_next()
 
     def warm_next(self) -> bool:
         """Compile and run one more shape; False when there is none left to compile, or the engine is closed."""

@@ -44,8 +44,8 @@ def shape_grid(batch_sizes: Sequence[int], token_buckets: Sequence[int], max_bat
     """Every shape to compile, the ones that should be ready first at the front.
 
     A shape of more than `max_batch_tokens` padded tokens is left out, unless it is the smallest batch of its bucket:
-    a text must always fit somewhere. The two at the front make a service that answers everything: one text padded to
-    the largest bucket, and to the middle one. Then come the other single texts, then the largest batches.
+    a text must always fit somewhere. The first shape alone answers every text: a single one, padded to the largest
+    bucket. Then come the middle bucket, which spares most texts most of that, the other single texts, and the batches.
     """
     smallest, longest = batch_sizes[0], token_buckets[-1]
     first = {Shape(smallest, longest): 0, Shape(smallest, token_buckets[len(token_buckets) // 2]): 1}
@@ -56,11 +56,6 @@ def shape_grid(batch_sizes: Sequence[int], token_buckets: Sequence[int], max_bat
         if batch == smallest or max_batch_tokens is None or batch * tokens <= max_batch_tokens
     ]
     return sorted(shapes, key=lambda shape: (first.get(shape, 2), shape.batch != smallest, -shape.batch, shape.tokens))
-
-
-def core_size(shapes: Sequence[Shape]) -> int:
-    """How many shapes at the front of `shape_grid` answer every text, if not in the cheapest way."""
-    return min(2, len(shapes))
 
 
 def cheapest_batches(count: int, tokens: int, seconds: Mapping[Shape, float]) -> list[Shape]:
