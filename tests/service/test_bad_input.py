@@ -156,7 +156,7 @@ def test_404_and_405_are_problems_as_well(service: RunningService) -> None:
     assert problem(wrong, 405)
     assert wrong.headers["Allow"] == "POST"
     problem(httpx.delete(f"{service.url}/models"), 405)
-    problem(httpx.request("BREW", f"{service.url}/predict"), 405)
+    problem(httpx.request("PROPFIND", f"{service.url}/predict"), 405)
 
 
 def test_413_a_body_too_large_is_refused_by_its_announced_length(service: RunningService) -> None:
@@ -228,10 +228,9 @@ def test_reviews_are_never_logged(service: RunningService) -> None:
     assert "xylophonist" not in service.log
 
 
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-@pytest.mark.parametrize(
-    "label",
-    [
+GENERATED = [
+    (operation, GenerationMode.POSITIVE)
+    for operation in (
         "POST /predict",
         "GET /models",
         "GET /models/{name}",
@@ -239,8 +238,11 @@ def test_reviews_are_never_logged(service: RunningService) -> None:
         "GET /livez",
         "GET /readyz",
         "GET /startupz",
-    ],
-)
+    )
+] + [("POST /predict", GenerationMode.NEGATIVE), ("GET /models", GenerationMode.NEGATIVE)]
+
+
+@pytest.mark.parametrize(("label", "mode"), GENERATED)
 def test_what_is_generated_from_the_description_gets_what_it_says(
     service: RunningService, label: str, mode: GenerationMode
 ) -> None:
