@@ -173,9 +173,8 @@ def test_what_is_trained_in_a_container_is_served_without_a_restart(
 
 @dataclass(frozen=True)
 class Sent:
-    """One request: when it went out and when it came back (monotonic seconds), and the status; None: no answer."""
+    """One request: when it was answered (monotonic seconds), and with which status; None: there was no answer."""
 
-    began: float
     ended: float
     status: int | None
 
@@ -184,22 +183,20 @@ def send_until_refused(url: str) -> list[Sent]:
     """Posts one batch after another, each on a connection of its own, until the service takes no more."""
     body = {"texts": ["a film as long as it is good, and it is not good " * 15] * 64, "attention": False}
     sent: list[Sent] = []
-    while True:
-        began = time.monotonic()
-        try:
-            status = httpx.post(f"{url}/predict", json=body, timeout=60).status_code
-        except httpx.TransportError:
-            status = None
-        sent.append(Sent(began, time.monotonic(), status))
-        if status != 200:
-            return sent
+    with httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), timeout=60) as http:
+        while not sent or sent[-1].status == 200:
+            try:
+                status = http.post(f"{url}/predict", json=body).status_code
+            except httpx.TransportError:
+                status = None
+            sent.append(Sent(time.monotonic(), status))
+    return sent
 
 
-def test_stops_in_time_and_answers_every_request_it_took(container: Container) -> None:
+def test_stops_in_time_and_loses_no_request(container: Container) -> None:
     """The last test of this module: it stops the container.
 
-    A request that reached the service before SIGTERM is answered. One that comes later may be refused, so a sender ends
-    there; 50 ms are left for a request to travel.
+    What the service has taken it answers; what comes while it stops is refused with 503. No connection is just dropped.
     """
     with ThreadPoolExecutor(4) as pool:
         senders = [pool.submit(send_until_refused, container.url) for _ in range(4)]
@@ -211,8 +208,8 @@ def test_stops_in_time_and_answers_every_request_it_took(container: Container) -
 
     state = container.facts()["State"]
     assert took < STOP_SECONDS, f"{took:.1f} s"
-    assert state["ExitCode"] in {0, 143}, state  # 137 would mean that it had to be killed
-    in_flight = [each for each in sent if each.began < stopping - 0.05 and each.ended > stopping]
-    assert in_flight, "no request was being answered when the service was told to stop: the test shows nothing"
-    assert {each.status for each in in_flight} == {200}
-    assert {each.status for each in sent if each.ended <= stopping} == {200}
+    assert state["ExitCode"] == 0, state  # 137 would mean that it had to be killed
+    assert any(each.status == 200 for each in sent if each.ended > stopping), (
+        "nothing was under way: this shows nothing"
+    )
+    assert [each.status for each in sent if each.status != 200] == [503] * 4
