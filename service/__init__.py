@@ -2,3 +2,6 @@
 
 Importing this package alone loads neither Keras nor FastAPI, so that a program may import the client cheaply.
 """
+
+VERSION = "0.1.0"
+"""The project's version, held by a test to pyproject.toml, which a container does not have."""

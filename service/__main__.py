@@ -30,6 +30,7 @@ def serve(
 ) -> None:
     """Answer HTTP requests until a signal comes. Every HEED_* setting is in docs/settings.md."""
     settings = _settings(host=host, port=port, models_dir=models_dir)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the log is for what the service says
     from service.server import serve
 
     serve(settings)

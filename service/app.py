@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi_offline import FastAPIOffline
@@ -13,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from models.bundle import BundleCard
+from service import VERSION
 from service.answers import describe_model, describe_prediction
 from service.errors import (
     ClientGone,
@@ -35,8 +35,9 @@ from service.responses import json_response, problem_response
 from service.schemas import Health, Limits, ModelList, PredictRequest, PredictResponse
 from service.settings import Settings
 
-health = APIRouter(tags=["health"])
-predictions = APIRouter(tags=["predictions"])
+health = APIRouter(tags=["operations"])
+keyed = APIRouter()
+"""The routes that need a key, where keys are set."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -48,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPIOffline(
         title="Heed",
         summary="Sentiment classifiers that say where they looked.",
-        version=_version(),
+        version=VERSION,
         lifespan=_lifespan,
         redirect_slashes=False,
         swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
@@ -58,8 +59,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.metrics = Metrics()
     app.state.metrics.show_models(app.state.registry)
     app.state.draining = False
+    app.include_router(keyed, dependencies=[Depends(key_requirement(settings.api_keys))])
     app.include_router(health)
-    app.include_router(predictions, dependencies=[Depends(key_requirement(settings.api_keys))])
     app.add_exception_handler(HeedError, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(ClientDisconnect, _answer_disconnect)
@@ -81,8 +82,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await registry.close()
 
 
-@predictions.post(
+@keyed.post(
     "/predict",
+    tags=["predictions"],
     summary="Classify texts and see where the model looked",
     response_model=PredictResponse,
     responses=success("One prediction a text, in their order.", "Server-Timing") | problems(*PREDICTING),
@@ -119,8 +121,9 @@ async def predict(request: Request) -> Response:
     return json_response(document, headers={"Server-Timing": facts.server_timing})
 
 
-@predictions.get(
+@keyed.get(
     "/models",
+    tags=["models"],
     summary="What is served",
     response_model=ModelList,
     responses=success("The loaded models, and the bundles that were refused.") | problems(Unauthorised, InternalError),
@@ -137,8 +140,9 @@ async def list_models(request: Request) -> Response:
     return json_response({"default": default, "models": models, "refused": refused})
 
 
-@predictions.get(
+@keyed.get(
     "/models/{name}",
+    tags=["models"],
     summary="A model's card",
     response_model=BundleCard,
     responses=success("How the model was made, how good it is, and how far its weights can be trusted.")
@@ -150,8 +154,9 @@ async def show_model(request: Request, name: str) -> Response:
     return json_response(registry.get(name).bundle.card.model_dump(mode="json"))
 
 
-@predictions.get(
+@keyed.get(
     "/metrics",
+    tags=["operations"],
     summary="Prometheus metrics",
     response_class=Response,
     responses=success("Prometheus' text format.") | problems(Unauthorised, InternalError),
@@ -161,14 +166,22 @@ async def show_metrics(request: Request) -> Response:
     return Response(request.app.state.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-@health.get("/livez", response_model=Health, responses=success("The process answers.") | problems(InternalError))
+@health.get(
+    "/livez",
+    summary="Is the process alive?",
+    response_model=Health,
+    responses=success("The process answers.") | problems(InternalError),
+)
 async def livez() -> Response:
     """Tell that the process answers."""
     return json_response({"status": "alive"})
 
 
 @health.get(
-    "/startupz", response_model=Health, responses=success("The first load is over.") | problems(InternalError, NotReady)
+    "/startupz",
+    summary="Is the first load over?",
+    response_model=Health,
+    responses=success("The first load is over.") | problems(InternalError, NotReady),
 )
 async def startupz(request: Request) -> Response:
     """Tell whether the first load of the bundles is over."""
@@ -178,7 +191,10 @@ async def startupz(request: Request) -> Response:
 
 
 @health.get(
-    "/readyz", response_model=Health, responses=success("Predictions are answered.") | problems(InternalError, NotReady)
+    "/readyz",
+    summary="Are predictions answered?",
+    response_model=Health,
+    responses=success("Predictions are answered.") | problems(InternalError, NotReady),
 )
 async def readyz(request: Request) -> Response:
     """Tell whether predictions are answered: a model is warm, the last forward pass was sound, nothing is draining."""
@@ -222,10 +238,3 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
         detail = f"Expected one of the methods {allow} at {path!r}. Received {request.method[:20]}."
         return problem_response(WrongMethod(detail, allow=allow), request.scope)
     return problem_response(InternalError(), request.scope)
-
-
-def _version() -> str:
-    try:
-        return version("heed")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0+unknown"

@@ -90,7 +90,8 @@ class Observe:
 
     def _record(self, scope: Scope, facts: RequestFacts, status: int, seconds: float) -> None:
         # The route's template and a closed set of methods: what clients make up must not become label values.
-        route = getattr(scope.get("route"), "path", "unmatched")
+        unnamed = "static" if "endpoint" in scope else "unmatched"
+        route: str = getattr(scope.get("route"), "path", unnamed)
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.metrics.requests.labels(route, method, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)

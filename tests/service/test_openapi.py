@@ -1,5 +1,6 @@
 """The OpenAPI document: valid, whole, and true to the settings; what is no prediction route is described as well."""
 
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from service.errors import STATUSES
 from service.openapi import PREDICTING
 from service.schemas import PredictRequest
 from service.settings import Settings
+from tests.service.running import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +24,11 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield f"{method.upper()} {path}", operation
+
+
+def test_the_version_is_the_projects(document: dict[str, Any]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert document["info"]["version"] == project["version"]
 
 
 def test_every_route_is_described_and_says_what_it_is_for(document: dict[str, Any]) -> None:
