@@ -14,8 +14,11 @@ FIRST_WORD_ID = 2
 
 # A line break of HTML is a space; a word is letters, marks and digits with inner apostrophes; anything else that is
 # visible is a token of its own, whole grapheme by whole grapheme, so that an emoji or a letter with its accents is
-# never cut in two.
-_PATTERN = regex.compile(r"<br\s*/?>(*SKIP)(*FAIL)|\w++(?:['’]\w++)*+|[!-/:-@\[-`{-~]|(?=\S)\X", regex.IGNORECASE)
+# never cut in two. What would make one grapheme with whatever follows it, a space or a line break too, stands alone.
+_PATTERN = regex.compile(
+    r"<br\s*/?>(*SKIP)(*FAIL)|\w++(?:['’]\w++)*+|[!-/:-@\[-`{-~]|\p{Grapheme_Cluster_Break=Prepend}|(?=\S)\X",
+    regex.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
