@@ -27,7 +27,7 @@ PLACES_TO_NAME_AN_INDEX = ("pyproject.toml", "Makefile", "Dockerfile", "docker-c
 
 def imported_modules(source: str) -> set[str]:
     """Absolute names of the modules that `source` imports, at the top or inside functions."""
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
