@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.tokenizer import UNKNOWN_ID, Encoding
-from service.backlog import Answer
+from service.backlog import Answer, Backlog, Item
 from service.batcher import Batcher
 from service.engine import Result
 from service.errors import DeadlineExceeded, NotReady, Overloaded, PredictionFailed
@@ -331,6 +331,22 @@ def test_an_expired_text_is_not_computed_and_its_tokens_are_free_again() -> None
             await held
             await batcher.submit(encoding_of(5), deadline=later())
         assert not engine.saw(expired)
+
+    in_time(scenario())
+
+
+def test_a_text_that_expires_before_its_client_notices_is_dropped_from_the_batch() -> None:
+    async def scenario() -> None:
+        backlog = Backlog(100)
+        outcomes = [asyncio.get_running_loop().create_future() for _ in range(4)]
+        items = [
+            Item(encoding_of(3).ids, 4, entered=0, deadline=deadline, outcome=outcome)
+            for deadline, outcome in zip((1, 9, 2, 9), outcomes, strict=True)
+        ]
+        backlog.admit(items)
+        outcomes[1].cancel()
+        assert backlog.take(5, largest_batch=4, max_batch_tokens=64) == [items[3]]
+        assert backlog.waiting_tokens == 0
 
     in_time(scenario())
 
