@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -233,6 +234,24 @@ def test_keys_open_what_is_not_health(settings: Settings) -> None:
             assert client.post("/predict", json=body, headers=headers).status_code == 401
         for headers in ({"X-API-Key": "one"}, {"Authorization": "Bearer one"}, {"X-API-Key": "schlüssel".encode()}):
             assert client.post("/predict", json=body, headers=headers).status_code == 200
+
+
+def test_an_answer_that_would_come_too_late_is_a_504(settings: Settings) -> None:
+    with ready_client_of(settings.model_copy(update={"deadline_seconds": 1e-6})) as client:
+        answer = client.post("/predict", json={"text": "Fine."})
+    assert answer.status_code == 504
+    assert answer.json()["type"] == "urn:heed:problem:deadline-exceeded"
+
+
+def test_more_than_the_queue_holds_is_a_429_that_says_when_to_come_back(settings: Settings) -> None:
+    with ready_client_of(settings.model_copy(update={"max_queued_tokens": 64})) as client:
+        body = {"texts": ["dull " * 60] * 64}
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: client.post("/predict", json=body), range(16)))
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert {answer.status_code for answer in answers} == {200, 429}
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+    assert refused[0].json()["type"] == "urn:heed:problem:overloaded"
 
 
 def test_while_it_drains_it_takes_no_more(settings: Settings) -> None:
