@@ -72,6 +72,8 @@ def build_classifier(config: ClassifierConfig) -> keras.Model:
     states = keras.layers.Embedding(config.vocabulary_size, config.embedding_dim, name=EMBEDDING)(ids)
     if config.embedding_dropout:
         states = keras.layers.SpatialDropout1D(config.embedding_dropout, name="embedding_dropout")(states)
+    if config.token_dropout:
+        states = keras.layers.Dropout(config.token_dropout, noise_shape=(None, None, 1), name="token_dropout")(states)
     states = _encode(config, states, mask)  # [batch, tokens, features]
     pooled, coefficients, weights = _attend(config, states, mask)
     outputs = LinearHead(config.labels, dropout=config.dropout, name=HEAD)(pooled, states, coefficients)

@@ -17,6 +17,7 @@ class ClassifierConfig:
         labels: number of labels.
         embedding_dim: width of a token's vector.
         embedding_dropout: share of whole embedding features dropped in training.
+        token_dropout: share of whole tokens dropped in training.
         encoder: what lets a token's state see its neighbours; "none" leaves the embedding as it is.
         encoder_units: units of each direction of a recurrent encoder, or filters of a convolution.
         kernel_size: tokens under the convolution.
@@ -34,6 +35,7 @@ class ClassifierConfig:
     labels: int = 2
     embedding_dim: int = 128
     embedding_dropout: float = 0.0
+    token_dropout: float = 0.0
     encoder: Encoder = "bilstm"
     encoder_units: int = 96
     kernel_size: int = 5
@@ -57,7 +59,7 @@ class ClassifierConfig:
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"Expected {name} of at least {least}. Received {getattr(self, name)}.")
-        for name in ("embedding_dropout", "recurrent_inputs_dropout", "dropout"):
+        for name in ("embedding_dropout", "token_dropout", "recurrent_inputs_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} in [0, 1). Received {getattr(self, name)}.")
 

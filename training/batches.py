@@ -12,8 +12,8 @@ WIDTH_STEP = 32
 
 def pad_batch(ids: Sequence[np.ndarray]) -> np.ndarray:
     """int32[tokens] each -> int32[texts, width], padded on the right to a multiple of `WIDTH_STEP`."""
-    longest = max(1, *(len(one) for one in ids)) if len(ids) > 1 else max(1, len(ids[0]))
-    batch = np.full((len(ids), -(-longest // WIDTH_STEP) * WIDTH_STEP), PAD_ID, dtype=np.int32)
+    longest = max((len(one) for one in ids), default=0)
+    batch = np.full((len(ids), max(1, -(-longest // WIDTH_STEP)) * WIDTH_STEP), PAD_ID, dtype=np.int32)
     for row, one in enumerate(ids):
         batch[row, : len(one)] = one
     return batch

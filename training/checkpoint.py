@@ -21,7 +21,7 @@ class Progress:
         phase: index of the phase at work.
         epoch: epochs of that phase that are done.
         step: batches of the epoch at work that are done.
-        best_loss: lowest validation loss of the phase; None before the first.
+        best_loss: lowest calibrated validation loss of the phase; None before the first.
         stale_epochs: epochs since then.
         texts: texts of the epoch at work that were trained on.
         loss_sum: sum of their losses.

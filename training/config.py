@@ -37,6 +37,7 @@ class ModelConfig(_Section):
 
     embedding_dim: int = 128
     embedding_dropout: float = 0.0
+    token_dropout: float = 0.0
     encoder: Encoder = "bilstm"
     encoder_units: int = 96
     kernel_size: int = 5
@@ -57,7 +58,9 @@ class PhaseConfig(_Section):
     epochs: int = Field(ge=1)
     learning_rate: float = Field(gt=0, description="at the start; it falls along a cosine to a tenth")
     train_embedding: bool = Field(True, description="whether the word vectors are trained too")
-    patience: int = Field(2, ge=1, description="epochs without a better validation loss after which the phase ends")
+    patience: int = Field(
+        2, ge=1, description="epochs without a better calibrated validation loss after which the phase ends"
+    )
 
 
 class TrainConfig(_Section):

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.classifier import EMBEDDING
 from training.batches import pad_batch, shuffled_batches
-from training.calibrate import negative_log_likelihood
+from training.calibrate import fit_temperature, negative_log_likelihood
 from training.checkpoint import Checkpoint, Progress
 from training.config import TrainConfig
 from training.forward import JIT_COMPILE, predict_logits
@@ -119,7 +119,9 @@ class Fit:
     def _end_epoch(self) -> dict[str, float | int | str]:
         """Measure the weights on validation and keep them if they are the best."""
         logits = predict_logits(self._net, self._validation.ids)
-        loss = negative_log_likelihood(logits, self._validation.labels)
+        # What is saved is calibrated, so being too sure of itself is no reason to stop.
+        temperature = fit_temperature(logits, self._validation.labels)
+        loss = negative_log_likelihood(logits, self._validation.labels, temperature)
         entry: dict[str, float | int | str] = {
             "phase": self.progress.phase + 1,
             "epoch": self.progress.epoch + 1,

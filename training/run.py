@@ -101,7 +101,6 @@ def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume:
         labels=corpus.label_names,
         max_tokens=config.data.max_tokens,
         temperature=temperature,
-        name=config.name,
         data=_data_facts(corpus, splits),
         training={
             "config": identity["config"],

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from training.config import TrainConfig, read_config
+from training.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / "training" / "configs"
+MINIMAL = 'name = "x"\n[[phases]]\nepochs = 1\nlearning_rate = 1e-3\n'
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.toml")), ids=lambda file: file.stem)
+def test_every_config_of_the_project_is_valid_and_named_for_its_file(file: Path) -> None:
+    assert read_config(file).name == file.stem
+
+
+def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(MINIMAL)
+    config = read_config(file)
+    assert config == TrainConfig(name="x", phases=config.phases)
+    assert config.vectors is False
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name = ", "expected TOML"),
+        (MINIMAL + "patient = 3\n", "patient"),
+        (MINIMAL.replace("[[", "[model]\nunits = 3\n[["), "model.units"),
+        (MINIMAL.replace("[[", '[model]\nmechanism = "magic"\n[['), "mechanism"),
+        (MINIMAL.replace("[[", "[model]\ndropout = 1.5\n[["), r"dropout in \[0, 1\)"),
+        (MINIMAL.replace("epochs = 1", "epochs = 0"), "phases.0.epochs"),
+        (MINIMAL.replace("epochs = 1", 'epochs = "1"'), "phases.0.epochs"),
+        ('name = "x"\n', "phases"),
+        (MINIMAL.replace('"x"', '"../x"'), "name"),
+    ],
+)
+def test_a_wrong_file_is_refused_and_the_key_named(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=message) as refusal:
+        read_config(file)
+    assert "wrong.toml" in str(refusal.value)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a readable TOML file"):
+        read_config(tmp_path / "none.toml")

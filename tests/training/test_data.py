@@ -1,0 +1,146 @@
+import gzip
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from training.data import Corpus, LabelledTexts, load_corpus, load_imdb, load_table, split_corpus
+from training.errors import DataError
+
+
+def archive(folder: Path, file: Path) -> Path:
+    with tarfile.open(file, "w:gz") as tar:
+        tar.add(folder, arcname="aclImdb")
+    return file
+
+
+def load(path: Path) -> Corpus:
+    return load_corpus(path, text_column="text", label_column="label", seed=1)
+
+
+def texts(*values: str, label: int = 0) -> LabelledTexts:
+    return LabelledTexts(values, np.full(len(values), label, np.int32))
+
+
+class TestImdb:
+    def test_archive_and_folder_give_the_same_corpus(self, imdb_folder: Path, tmp_path: Path) -> None:
+        from_folder = load(imdb_folder)
+        from_archive = load(archive(imdb_folder, tmp_path / "reviews.tar.gz"))
+        assert from_folder.fingerprint() == from_archive.fingerprint()
+        assert from_folder.unlabelled == from_archive.unlabelled
+        assert from_folder.label_names == ("negative", "positive")
+        assert (len(from_folder.train), len(from_folder.test), len(from_folder.unlabelled)) == (120, 60, 20)
+        assert from_folder.train.labels.tolist() == [0] * 60 + [1] * 60
+
+    def test_texts_are_byte_for_byte_those_of_the_files(self, imdb_folder: Path) -> None:
+        corpus = load_imdb(imdb_folder)
+        assert corpus.train.texts[0] == (imdb_folder / "train/neg/0_2.txt").read_bytes().decode()
+
+    def test_another_folder_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"expected the layout of the IMDB archive.*train/neg"):
+            load(tmp_path)
+
+    def test_a_cut_archive_is_refused(self, imdb_folder: Path, tmp_path: Path) -> None:
+        whole = archive(imdb_folder, tmp_path / "whole.tar.gz").read_bytes()
+        cut = tmp_path / "cut.tar.gz"
+        cut.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(DataError, match="expected a whole tar archive"):
+            load(cut)
+
+    def test_a_review_that_is_not_utf8_is_named(self, tmp_path: Path) -> None:
+        for part in ("train/neg", "train/pos", "test/neg", "test/pos"):
+            (tmp_path / "aclImdb" / part).mkdir(parents=True)
+            (tmp_path / "aclImdb" / part / "0_1.txt").write_bytes(b"good \xff" if part == "test/pos" else b"good")
+        with pytest.raises(DataError, match=r"test/pos/0_1.txt: expected UTF-8"):
+            load(tmp_path / "aclImdb")
+
+
+ROWS = [{"text": f"text, number {i}\nof many", "label": f"class {i % 3}"} for i in range(60)]
+
+
+def write_rows(file: Path, rows: list[dict[str, object]]) -> Path:
+    name = file.name.removesuffix(".gz")
+    if name.endswith(".parquet"):
+        pa.parquet.write_table(pa.Table.from_pylist(rows), file)
+        return file
+    if name.endswith(".jsonl"):
+        content = "".join(json.dumps(row) + "\n" for row in rows)
+    else:
+        separator = "\t" if name.endswith(".tsv") else ","
+        content = f"text{separator}label\n" + "".join(f'"{row["text"]}"{separator}{row["label"]}\n' for row in rows)
+    file.write_bytes(gzip.compress(content.encode()) if file.name.endswith(".gz") else content.encode())
+    return file
+
+
+class TestTable:
+    @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz", "a.jsonl", "a.jsonl.gz", "a.parquet"])
+    def test_every_format_gives_the_same_texts_and_labels(self, tmp_path: Path, name: str) -> None:
+        corpus = load(write_rows(tmp_path / name, ROWS))
+        assert corpus.label_names == ("class 0", "class 1", "class 2")
+        assert len(corpus.train) == 48
+        assert len(corpus.test) == 12
+        assert sorted(corpus.train.texts + corpus.test.texts) == sorted(str(row["text"]) for row in ROWS)
+        assert np.bincount(corpus.test.labels).tolist() == [4, 4, 4]
+
+    def test_labels_belong_to_their_texts(self, tmp_path: Path) -> None:
+        corpus = load(write_rows(tmp_path / "a.jsonl", ROWS))
+        truth = {str(row["text"]): str(row["label"]) for row in ROWS}
+        for part in (corpus.train, corpus.test):
+            assert [corpus.label_names[label] for label in part.labels] == [truth[text] for text in part.texts]
+
+    def test_numbers_may_be_labels(self, tmp_path: Path) -> None:
+        rows = [{"text": f"t{i}", "label": i % 2} for i in range(20)]
+        assert load(write_rows(tmp_path / "a.parquet", rows)).label_names == ("0", "1")
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            ([{"review": "x", "label": "a"}], r"expected a column 'text' \(--text-column\).*'review'"),
+            ([{"text": "x", "label": "a"}, {"text": None, "label": "b"}], "Row 1 has none"),
+            ([{"text": "x", "label": "a"}, {"text": "y", "label": "a"}], "expected at least 2 labels"),
+            ([{"text": "x", "label": "a"}, {"text": "y", "label": "b"}], "cannot be divided"),
+        ],
+    )
+    def test_a_wrong_table_is_refused(self, tmp_path: Path, rows: list[dict[str, object]], message: str) -> None:
+        with pytest.raises(DataError, match=message):
+            load(write_rows(tmp_path / "a.jsonl", rows))
+
+    def test_an_unknown_format_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "a.xlsx").write_bytes(b"x")
+        with pytest.raises(DataError, match=r"expected the IMDB archive or folder, or a \.csv"):
+            load(tmp_path / "a.xlsx")
+
+    def test_a_broken_file_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "a.parquet").write_bytes(b"not parquet")
+        with pytest.raises(DataError, match=r"a\.parquet: cannot be read"):
+            load_table(tmp_path / "a.parquet", text_column="text", label_column="label", seed=1)
+
+
+class TestSplits:
+    def test_the_same_seed_gives_the_same_split_and_another_a_different_one(self, imdb_folder: Path) -> None:
+        corpus = load_imdb(imdb_folder)
+        one, again, other = (split_corpus(corpus, validation_share=0.2, seed=seed) for seed in (3, 3, 4))
+        assert one.validation.texts == again.validation.texts != other.validation.texts
+        assert np.bincount(one.validation.labels).tolist() == [12, 12]
+
+    def test_nothing_that_is_learned_from_stands_in_validation_or_test(self) -> None:
+        train = (*(f"review {i}" for i in range(38)), "The SAME  one", "the same one")
+        corpus = Corpus(
+            "made up",
+            ("a", "b"),
+            LabelledTexts(train, np.array([0, 1] * 20, np.int32)),
+            texts("the same\none", "new", "new"),
+            unlabelled=("THE same one ", "review 0", "other"),
+        )
+        splits = split_corpus(corpus, validation_share=0.25, seed=1)
+        held_out = {" ".join(text.lower().split()) for text in splits.validation.texts + splits.test.texts}
+        learned_from = {" ".join(text.lower().split()) for text in splits.train.texts + splits.unlabelled}
+        assert not held_out & learned_from
+        assert splits.left_out["train_in_test"] + splits.left_out["validation_in_test"] == 2
+        assert splits.left_out["twice_in_test"] == 1
+        assert splits.left_out["unlabelled_in_validation_or_test"] >= 1
+        assert len(splits.train) + splits.left_out["train_in_validation_or_test"] == 30

@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import training.fit
+from models.bundle import Bundle, load_bundle
+from tests.training.tiny_run import TINY, Silent
+from training.data import Corpus, load_imdb
+from training.errors import ResumeError
+from training.evaluate import evaluate
+from training.run import train
+
+
+@pytest.fixture(scope="module")
+def corpus(imdb_folder: Path) -> Corpus:
+    return load_imdb(imdb_folder)
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Silent]:
+    root = tmp_path_factory.mktemp("trained")
+    watcher = Silent()
+    train(TINY, corpus, root / "tiny", work=root / "work", resume=False, watcher=watcher)
+    assert not (root / "work").exists()
+    return root / "tiny", watcher
+
+
+def logits(bundle: Bundle) -> np.ndarray:
+    ids = bundle.tokenizer.encode("A wonderful film with a dull plot and superb actors.", 32).ids
+    return np.asarray(bundle.model(ids[None])["logits"])
+
+
+def test_it_learns_and_says_so_in_the_card(trained: tuple[Path, Silent], corpus: Corpus) -> None:
+    path, watcher = trained
+    card = load_bundle(path).card
+    assert card.labels == ("negative", "positive")
+    assert card.metrics["test"]["accuracy"] >= 0.9
+    assert card.metrics["test"]["texts"] == 60
+    assert card.data["fingerprint"] == corpus.fingerprint()
+    assert sum(card.data["train"].values()) + sum(card.data["validation"].values()) <= 120
+    assert card.training["config"] == TINY.model_dump(mode="json")
+    assert [entry["phase"] for entry in card.training["history"]] == [1, 1, 2, 2, 2]
+    assert any(what == "word vectors" for what, _, _ in watcher.steps)
+    assert len([line for line in watcher.lines if line.startswith("phase ")]) == 5
+
+
+def test_evaluate_finds_the_figures_of_the_card(trained: tuple[Path, Silent], corpus: Corpus) -> None:
+    evaluation = evaluate(trained[0], corpus)
+    assert evaluation.same_data
+    assert evaluation.metrics == pytest.approx(evaluation.card.metrics["test"], abs=1e-5)
+
+
+def test_the_report_is_pictures_that_the_card_vouches_for(trained: tuple[Path, Silent]) -> None:
+    path, _ = trained
+    pictures = {"curves.png", "confusion.png", "reliability.png", "examples.png"}
+    assert {file.name for file in (path / "report").iterdir()} == pictures
+    for name in pictures:
+        content = (path / "report" / name).read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert len(content) > 5000
+    assert {f"report/{name}" for name in pictures} < set(load_bundle(path).card.files)
+
+
+class Killed(Exception):
+    """Stands for the end of the process: nothing of a run catches it."""
+
+
+@pytest.mark.parametrize("batches_before_the_end", [1, 8, 20])
+def test_a_killed_run_ends_where_the_unbroken_one_did(
+    trained: tuple[Path, Silent],
+    corpus: Corpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batches_before_the_end: int,
+) -> None:
+    monkeypatch.setattr(training.fit, "CHECKPOINT_SECONDS", 0.0)  # after every batch
+
+    class Killer(Silent):
+        def advance(self, what: str, done: int, total: int, figures: str = "") -> None:
+            super().advance(what, done, total, figures)
+            if sum(what.startswith("epoch") for what, _, _ in self.steps) > batches_before_the_end:
+                raise Killed
+
+    out, work = tmp_path / "tiny", tmp_path / "work"
+    with pytest.raises(Killed):
+        train(TINY, corpus, out, work=work, resume=False, watcher=Killer())
+    assert not out.exists()
+    watcher = Silent()
+    train(TINY, corpus, out, work=work, resume=True, watcher=watcher)
+    whole, resumed = load_bundle(trained[0]), load_bundle(out)
+    np.testing.assert_allclose(logits(resumed), logits(whole), atol=1e-4)
+    for one, other in zip(resumed.card.training["history"], whole.card.training["history"], strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+    assert not any(what == "word vectors" for what, _, _ in watcher.steps)
+
+
+def test_a_run_of_another_configuration_is_not_resumed(corpus: Corpus, tmp_path: Path) -> None:
+    class Killer(Silent):
+        def advance(self, what: str, done: int, total: int, figures: str = "") -> None:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(TINY, corpus, tmp_path / "tiny", work=tmp_path / "work", resume=False, watcher=Killer())
+    other = TINY.model_copy(update={"seed": 4})
+    with pytest.raises(ResumeError, match="Found another one"):
+        train(other, corpus, tmp_path / "tiny", work=tmp_path / "work", resume=True, watcher=Silent())
+    with pytest.raises(ResumeError, match="Found none: start without --resume"):
+        train(TINY, corpus, tmp_path / "tiny", work=tmp_path / "nothing", resume=True, watcher=Silent())
+
+
+def test_early_stopping_ends_a_phase_and_keeps_its_best_weights(corpus: Corpus, tmp_path: Path) -> None:
+    hopeless = TINY.phases[1].model_copy(update={"epochs": 12, "learning_rate": 3.0, "patience": 2})
+    config = TINY.model_copy(update={"vectors": False, "phases": (TINY.phases[0], hopeless)})
+    card = train(config, corpus, tmp_path / "tiny", work=tmp_path / "work", resume=False, watcher=Silent())
+    losses = [entry["validation_loss"] for entry in card.training["history"] if entry["phase"] == 2]
+    assert len(losses) < 12
+    assert losses.index(min(losses)) == len(losses) - 1 - hopeless.patience
+    # the temperature is fitted on the same texts afterwards, so it can but lower the loss of the weights that were kept
+    assert card.metrics["validation"]["nll"] <= min(losses) + 1e-4
