@@ -218,7 +218,8 @@ def gradients(layer: keras.layers.Layer, forward: Callable[[], Any]) -> list[np.
             with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
                 return loss()
 
-        return [to_numpy(gradient) for gradient in jax.grad(of_values)([variable.value for variable in variables])]
+        given = jax.jit(jax.grad(of_values))([variable.value for variable in variables])
+        return [to_numpy(gradient) for gradient in given]
     raise NotImplementedError(f"Expected the TensorFlow or the JAX backend. Received {backend}.")
 
 

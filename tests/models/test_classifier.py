@@ -208,6 +208,6 @@ def test_a_classifier_learns() -> None:
     ids[np.arange(64), generator.integers(0, LONGEST, 64)] = 2 + labels
     learner = keras.Model(model.input, ops.softmax(model.output["logits"]))
     adam = keras.optimizers.Adam(0.05)
-    learner.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
-    history = learner.fit(ids, labels, epochs=30, batch_size=64, verbose=0)
-    assert history.history["accuracy"][-1] > 0.95
+    learner.compile(adam, "sparse_categorical_crossentropy", jit_compile=False)
+    learner.fit(np.tile(ids, (40, 1)), np.tile(labels, 40), epochs=1, batch_size=64, verbose=0)
+    assert (to_numpy(model(ids)["logits"]).argmax(axis=1) == labels).mean() > 0.95
