@@ -219,6 +219,15 @@ def test_linear_head_of_three_explains_the_label_it_gives() -> None:
     np.testing.assert_allclose([layer.base(label) for label in range(3)], [0, 4.5, -4.5])
 
 
+def test_linear_head_keeps_its_weights_whole_under_a_mixed_policy() -> None:
+    layer = LinearHead(2, dtype="mixed_bfloat16")
+    weighted(layer, [(None, 1), (None, None, 1), (None, None)], [[1.001, 3.003]], [0.0001, 0.0002])
+    one = np.ones((1, 1), "float32")  # bfloat16 has 1, and nothing between 1 and 1.0078
+    outputs = layer(one, one[..., None], one)
+    np.testing.assert_allclose(to_numpy(outputs["logits"]), [[1.0011, 3.0032]], rtol=1e-6)
+    np.testing.assert_allclose(to_numpy(outputs["contributions"]), [[2.002]], rtol=1e-6)
+
+
 def test_linear_head_drops_in_training_alone() -> None:
     layer = weighted(LinearHead(2, dropout=0.5), [(None, 64), (None, None, 64), (None, None)], np.eye(64, 2), [0, 0])
     pooled, values, coefficients = np.ones((1, 64), "f"), np.ones((1, 1, 64), "f"), np.ones((1, 1), "f")
