@@ -14,7 +14,8 @@ FEWEST = 40
 # Every layer in the harness and against its equation; of the laws of classifiers, each kind of part once.
 SELECTION = (
     "passes_the_harness or is_its_equation or (test_masking and not is_a_softmax and not sees_neither)"
-    " or test_classifier and (additive_pooling-none-mean-2 or dot_product-convolution-sum-3 or seq_multiplicative-bilstm-mean-2)"
+    " or test_classifier and (additive_pooling-none-mean-2 or dot_product-convolution-sum-3"
+    " or seq_multiplicative-bilstm-mean-2)"
 )
 # Most of the time goes into compiling programs that then run once.
 QUICKLY = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
@@ -23,7 +24,7 @@ QUICKLY = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 @pytest.mark.parametrize("backend", ["jax"])
 def test_the_layers_and_classifiers_pass_on_another_backend(backend: str, tmp_path: Path) -> None:
     assert keras.backend.backend() != backend
-    files = [f"tests/models/{name}.py" for name in ("test_layers", "test_masking", "test_classifier")]
+    files = [f"tests/models/test_{name}.py" for name in ("layers", "layer_equations", "masking", "classifier")]
     options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path}", "-k", SELECTION]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *files],

@@ -1,0 +1,260 @@
+"""What each layer computes: numbers worked by hand, the equations in float64, and faults of the sources."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from models.layers import (
+    AdditiveAttentionPooling,
+    LinearHead,
+    MaskedConvolution,
+    MaskedPooling,
+    PaddingMask,
+    ScaledDotProductSelfAttention,
+    SeqSelfAttention,
+    TokenWeights,
+)
+from tests.layer_checks import to_numpy
+from tests.models import numpy_reference as reference
+
+STATES = np.random.default_rng(7).normal(size=(4, 5, 3)).astype("float32")
+MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 0]], "bool")
+
+
+def weighted(layer: keras.layers.Layer, shapes: list[tuple[int, ...]], *weights: Any) -> keras.layers.Layer:
+    layer.build(*shapes)
+    layer.set_weights([np.array(weight, "float32") for weight in weights])
+    return layer
+
+
+def float64(*tensors: Any) -> list[np.ndarray]:
+    return [to_numpy(tensor).astype("float64") for tensor in tensors]
+
+
+# --- numbers worked by hand: softmax of (ln 1, ln 3) is (1/4, 3/4) ---
+
+LN3 = float(np.log(3))
+
+
+def test_additive_pooling_by_hand() -> None:
+    layer = AdditiveAttentionPooling(1, activation="linear")
+    weighted(layer, [(None, None, 2)], [[1], [0]], [5], [[1]])  # z is the first feature plus 5
+    states = np.array([[[0, 4], [LN3, 8], [100, 100]]], "float32")
+    pooled, weights = float64(*layer(states, mask=np.array([[1, 1, 0]], bool), return_attention_scores=True))
+    np.testing.assert_allclose(weights, [[0.25, 0.75, 0]], atol=1e-6)
+    np.testing.assert_allclose(pooled, [[0.75 * LN3, 0.25 * 4 + 0.75 * 8]], rtol=1e-6)
+
+
+def test_dot_product_by_hand() -> None:
+    root = np.sqrt(LN3)  # scores: root * root = ln 3 with itself, 0 with the other
+    states = np.array([[[root], [0], [9]]], "float32")
+    layer = ScaledDotProductSelfAttention(scale=1.0)
+    context, scores = float64(*layer(states, mask=np.array([[1, 1, 0]], bool), return_attention_scores=True))
+    np.testing.assert_allclose(scores, [[[0.75, 0.25, 0], [0.5, 0.5, 0], [0, 0, 0]]], atol=1e-6)
+    np.testing.assert_allclose(context, [[[0.75 * root], [0.5 * root], [0]]], atol=1e-6)
+
+
+def test_seq_self_attention_multiplicative_by_hand() -> None:
+    layer = weighted(SeqSelfAttention(attention_type="multiplicative"), [(None, None, 1)], [[LN3]], [7])
+    states = np.array([[[1], [0], [9]]], "float32")  # e = ln 3 * x_t * x_t' + 7, and the 7 is not seen
+    _, scores = float64(*layer(states, mask=np.array([[1, 1, 0]], bool), return_attention_scores=True))
+    np.testing.assert_allclose(scores, [[[0.75, 0.25, 0], [0.5, 0.5, 0], [0, 0, 0]]], atol=1e-6)
+
+
+def test_seq_self_attention_additive_by_hand() -> None:
+    # tanh(x_t' * atanh(1/2)) is 1/2 for x = 1 and 0 for x = 0; times 2 ln 3 it is ln 3 and 0, whoever asks.
+    layer = SeqSelfAttention(units=1)
+    weighted(layer, [(None, None, 1)], [[0]], [[np.arctanh(0.5)]], [0], [[2 * LN3]], [0])
+    states = np.array([[[1], [0], [9]]], "float32")
+    context, scores = float64(*layer(states, mask=np.array([[1, 1, 0]], bool), return_attention_scores=True))
+    np.testing.assert_allclose(scores, [[[0.75, 0.25, 0], [0.75, 0.25, 0], [0, 0, 0]]], atol=1e-6)
+    np.testing.assert_allclose(context, [[[0.75], [0.75], [0]]], atol=1e-6)
+
+
+def test_sigmoid_before_the_softmax_bounds_the_ratio_of_two_weights_by_e() -> None:
+    layer = SeqSelfAttention(attention_type="multiplicative", attention_activation="sigmoid")
+    weighted(layer, [(None, None, 1)], [[1000]], [0])
+    _, scores = float64(*layer(np.array([[[1], [-1]]], "float32"), return_attention_scores=True))
+    np.testing.assert_allclose(scores[0, 0, 0] / scores[0, 0, 1], np.e, rtol=1e-5)
+
+
+def test_linear_head_by_hand() -> None:
+    layer = weighted(LinearHead(2), [(None, 2), (None, None, 2), (None, None)], [[1, 3], [2, 0]], [0.5, 0.25])
+    values = np.array([[[1, 0], [0, 1]]], "float32")
+    coefficients = np.array([[0.25, 0.75]], "float32")  # pooled is (0.25, 0.75)
+    outputs = layer(values[:, 0] * 0.25 + values[:, 1] * 0.75, values, coefficients)
+    np.testing.assert_allclose(to_numpy(outputs["logits"]), [[0.25 + 1.5 + 0.5, 0.75 + 0.25]])
+    # The contrast of label 1 is (3 - 1, 0 - 2).
+    np.testing.assert_allclose(to_numpy(outputs["contributions"]), [[0.25 * 2, 0.75 * -2]])
+    assert layer.base(1) == -layer.base(0) == -0.25
+
+
+def test_linear_head_of_three_explains_the_label_it_gives() -> None:
+    layer = LinearHead(3)
+    weighted(layer, [(None, 1), (None, None, 1), (None, None)], [[1, 2, 9]], [3, 6, 0])
+    values = np.array([[[1], [1]], [[0.5], [0.1]]], "float32")
+    coefficients = np.array([[0.5, 0.5], [0.5, 0.5]], "float32")
+    outputs = layer(np.array([[1], [0.3]], "float32"), values, coefficients)
+    np.testing.assert_allclose(to_numpy(outputs["logits"]), [[4, 8, 9], [3.3, 6.6, 2.7]], rtol=1e-6)
+    # Row 0 gives label 2: 9 - (1 + 2) / 2 = 7.5. Row 1 gives label 1: 2 - (1 + 9) / 2 = -3.
+    np.testing.assert_allclose(to_numpy(outputs["contributions"]), [[3.75, 3.75], [-0.75, -0.15]], rtol=1e-6)
+    np.testing.assert_allclose([layer.base(label) for label in range(3)], [0, 4.5, -4.5])
+
+
+def test_linear_head_keeps_its_weights_whole_under_a_mixed_policy() -> None:
+    layer = LinearHead(2, dtype="mixed_bfloat16")
+    weighted(layer, [(None, 1), (None, None, 1), (None, None)], [[1.001, 3.003]], [0.0001, 0.0002])
+    one = np.ones((1, 1), "float32")  # bfloat16 has 1, and nothing between 1 and 1.0078
+    outputs = layer(one, one[..., None], one)
+    np.testing.assert_allclose(to_numpy(outputs["logits"]), [[1.0011, 3.0032]], rtol=1e-6)
+    np.testing.assert_allclose(to_numpy(outputs["contributions"]), [[2.002]], rtol=1e-6)
+
+
+def test_linear_head_drops_in_training_alone() -> None:
+    layer = weighted(LinearHead(2, dropout=0.5), [(None, 64), (None, None, 64), (None, None)], np.eye(64, 2), [0, 0])
+    pooled, values, coefficients = np.ones((1, 64), "f"), np.ones((1, 1, 64), "f"), np.ones((1, 1), "f")
+    np.testing.assert_allclose(to_numpy(layer(pooled, values, coefficients)["logits"]), [[1, 1]])
+    assert set(to_numpy(layer(pooled, values, coefficients, training=True)["logits"]).ravel()) <= {0, 2}
+
+
+def test_convolution_by_hand() -> None:
+    layer = weighted(MaskedConvolution(1, 3, activation="linear"), [(None, None, 1)], [[[1]], [[2]], [[3]]], [10])
+    states = np.array([[[5], [7], [100]]], "float32")
+    (output,) = float64(layer(states, mask=np.array([[1, 1, 0]], bool)))
+    np.testing.assert_allclose(output, [[[2 * 5 + 3 * 7 + 10], [1 * 5 + 2 * 7 + 10], [0]]])
+
+
+def test_pooling_by_hand() -> None:
+    states, mask = np.array([[[1], [3], [100]]], "float32"), np.array([[1, 1, 0]], bool)
+    np.testing.assert_allclose(to_numpy(MaskedPooling("mean")(states, mask=mask)), [[2]])
+    np.testing.assert_allclose(to_numpy(MaskedPooling("sum")(states, mask=mask)), [[4]])
+
+
+def test_token_weights_by_hand() -> None:
+    scores = np.array([[[0.75, 0.25], [0.5, 0.5]]], "float32")
+    weights = TokenWeights()(scores, np.array([[0.2, 0.8]], "float32"))
+    np.testing.assert_allclose(to_numpy(weights), [[0.2 * 0.75 + 0.8 * 0.5, 0.2 * 0.25 + 0.8 * 0.5]], rtol=1e-6)
+
+
+def test_padding_mask_by_hand() -> None:
+    assert to_numpy(PaddingMask()(np.array([[0, 1, 2, 0]]))).tolist() == [[False, True, True, False]]
+    assert to_numpy(PaddingMask(-1)(np.array([[0, -1]]))).tolist() == [[True, False]]
+
+
+# --- against a restatement in float64 ---
+
+
+def test_additive_pooling_is_its_equation() -> None:
+    layer = AdditiveAttentionPooling(4, bias_initializer="random_normal")
+    pooled, weights = float64(*layer(STATES, mask=MASK, return_attention_scores=True))
+    learned = float64(*layer.get_weights())
+    for row, (states, mask) in enumerate(zip(STATES.astype("float64"), MASK, strict=True)):
+        expected_pooled, expected_weights = reference.additive_pooling(states, mask, *learned)
+        np.testing.assert_allclose(weights[row], expected_weights, atol=1e-6)
+        np.testing.assert_allclose(pooled[row], expected_pooled, atol=1e-6)
+
+
+def test_dot_product_is_its_equation_and_keras_own() -> None:
+    context, scores = float64(*ScaledDotProductSelfAttention()(STATES, mask=MASK, return_attention_scores=True))
+    for row, (states, mask) in enumerate(zip(STATES.astype("float64"), MASK, strict=True)):
+        expected_context, expected_scores = reference.dot_product(states, mask)
+        np.testing.assert_allclose(scores[row], expected_scores, atol=1e-6)
+        np.testing.assert_allclose(context[row], expected_context, atol=1e-6)
+    keras_own = keras.layers.Attention()([STATES / np.sqrt(3), STATES])
+    np.testing.assert_allclose(to_numpy(ScaledDotProductSelfAttention()(STATES)), to_numpy(keras_own), atol=1e-6)
+
+
+@pytest.mark.parametrize("attention_type", ["additive", "multiplicative"])
+def test_seq_self_attention_is_its_equation(attention_type: Any) -> None:
+    layer = SeqSelfAttention(4, attention_type, attention_activation="sigmoid", bias_initializer="random_normal")
+    context, scores = float64(*layer(STATES, mask=MASK, return_attention_scores=True))
+    learned = float64(*layer.get_weights())
+    equation = reference.additive_scores if attention_type == "additive" else reference.multiplicative_scores
+    for row, (states, mask) in enumerate(zip(STATES.astype("float64"), MASK, strict=True)):
+        activated = 1 / (1 + np.exp(-equation(states, *learned)))
+        expected = reference.real_softmax(activated, reference.pairs(mask))
+        np.testing.assert_allclose(scores[row], expected, atol=1e-6)
+        np.testing.assert_allclose(context[row], expected @ states, atol=1e-6)
+
+
+# --- faults of the sources that these layers do not have ---
+
+REAL = STATES[0].astype("float64")  # five real states
+PADDED = np.concatenate([REAL, np.full((3, 3), 0.5)])  # a padded position has a vector like any other
+PADDED_MASK = np.array([True] * 5 + [False] * 3)
+
+
+def test_attention_1_lets_padding_take_part_and_ours_does_not() -> None:
+    published = [reference.attention_1_as_published(states) for states in (REAL, PADDED)]
+    assert np.abs(published[0] - published[1]).max() > 0.5
+    ours = []
+    for states, mask in ((REAL, PADDED_MASK[:5]), (PADDED, PADDED_MASK)):
+        context = ScaledDotProductSelfAttention()(states[None].astype("float32"), mask=mask[None])
+        ours.append(to_numpy(MaskedPooling("sum")(context, mask=mask[None])))
+    np.testing.assert_allclose(ours[0], published[0][None], rtol=1e-5)
+    np.testing.assert_allclose(ours[1], ours[0], atol=1e-6)
+
+
+def test_attention_1_sums_what_grows_with_the_text_and_a_mean_does_not() -> None:
+    twice = np.concatenate([REAL, REAL])
+    assert np.allclose(reference.attention_1_as_published(twice), 2 * reference.attention_1_as_published(REAL))
+    means = [
+        to_numpy(MaskedPooling("mean")(ScaledDotProductSelfAttention()(states[None].astype("float32"))))
+        for states in (REAL, twice)
+    ]
+    np.testing.assert_allclose(means[1], means[0], atol=1e-6)
+
+
+def test_attention_2_spreads_its_softmax_over_padding_and_ours_does_not() -> None:
+    layer = AdditiveAttentionPooling(4, use_bias=False)
+    _, ours = layer(PADDED[None].astype("float32"), mask=PADDED_MASK[None], return_attention_scores=True)
+    published = reference.attention_2_as_published(PADDED, *float64(*layer.get_weights()))
+    assert published[~PADDED_MASK].sum() > 0.2
+    unpadded = reference.attention_2_as_published(REAL, *float64(*layer.get_weights()))
+    np.testing.assert_allclose(to_numpy(ours)[0], np.concatenate([unpadded, np.zeros(3)]), atol=1e-6)
+
+
+def test_seq_self_attention_published_attends_to_padded_keys_and_ours_does_not() -> None:
+    layer = SeqSelfAttention(4)
+    _, ours = layer(PADDED[None].astype("float32"), mask=PADDED_MASK[None], return_attention_scores=True)
+    scores = reference.additive_scores(PADDED, *float64(*layer.get_weights()))
+    published = reference.seq_self_attention_as_published(scores, PADDED_MASK)
+    assert published[:5, 5:].sum(axis=1).min() > 0.1
+    assert (to_numpy(ours)[0, :5, 5:] == 0).all()
+    # Where nothing is padded, the two are the same.
+    unpadded = reference.seq_self_attention_as_published(scores[:5, :5], PADDED_MASK[:5])
+    np.testing.assert_allclose(to_numpy(ours)[0, :5, :5], unpadded, atol=1e-6)
+
+
+@pytest.mark.parametrize("initializer", ["glorot_normal", keras.initializers.RandomNormal()])
+def test_query_and_key_kernels_do_not_start_alike(initializer: Any) -> None:
+    layer = SeqSelfAttention(4, kernel_initializer=initializer)
+    layer.build((None, None, 3))
+    assert not np.array_equal(to_numpy(layer.query_kernel), to_numpy(layer.key_kernel))
+
+
+def test_a_mean_of_no_token_is_zero_where_keras_gives_nan() -> None:
+    states, mask = np.ones((1, 2, 3), "float32"), np.zeros((1, 2), bool)
+    assert np.isnan(to_numpy(keras.layers.GlobalAveragePooling1D()(states, mask=mask))).all()
+    assert (to_numpy(MaskedPooling()(states, mask=mask)) == 0).all()
+
+
+def test_a_convolution_of_keras_reads_padding_and_ours_does_not() -> None:
+    layer = MaskedConvolution(2, 3, activation="linear")
+    short, padded = STATES[:1, :3], np.concatenate([STATES[:1, :3], np.full((1, 2, 3), 9, "float32")], axis=1)
+    mask = np.array([[True, True, True, False, False]])
+    np.testing.assert_allclose(to_numpy(layer(padded, mask=mask))[:, :3], to_numpy(layer(short)), atol=1e-6)
+    assert np.abs(to_numpy(layer.convolution(padded))[:, :3] - to_numpy(layer(short))).max() > 0.1
+
+
+@pytest.mark.parametrize("layer_class", [ScaledDotProductSelfAttention, SeqSelfAttention, MaskedConvolution])
+def test_layers_that_keep_positions_pass_the_mask_on(layer_class: type[keras.layers.Layer]) -> None:
+    layer = layer_class(2) if layer_class is not ScaledDotProductSelfAttention else layer_class()
+    ids = keras.Input((None,), dtype="int32")
+    embedded = keras.layers.Embedding(5, 3, mask_zero=True)(ids)
+    pooled = MaskedPooling()(layer(embedded))
+    model = keras.Model(ids, pooled)
+    answers = to_numpy(model(np.array([[1, 2, 0, 0], [0, 0, 1, 2]])))
+    np.testing.assert_allclose(answers, np.repeat(to_numpy(model(np.array([[1, 2]]))), 2, axis=0), atol=1e-6)
