@@ -1,0 +1,1 @@
+"""What we claim, and the commands that print it."""

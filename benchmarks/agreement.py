@@ -1,0 +1,102 @@
+"""Whether a running service answers real reviews as `python -m training evaluate` does, alone and in batches alike.
+
+    make serve                                                          # in another terminal
+    .venv/bin/python -m benchmarks.agreement --data aclImdb_v1.tar.gz --reviews 1000
+
+Takes the first reviews of both labels of the test part, in turn; exits with 1 where a label differs.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from models.bundle import load_bundle
+from service.client import HeedClient
+from service.client_answers import Prediction
+from training.calibrate import probabilities
+from training.data import load_corpus
+from training.forward import compiled, predict_logits
+
+BATCH = 64
+
+
+def first_of_both_labels(labels: np.ndarray, count: int) -> np.ndarray:
+    """Positions of the first `count` texts, taking the labels in turn: int[count]."""
+    by_label = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    return np.array([position for group in zip(*by_label, strict=False) for position in group][:count])
+
+
+def largest_difference(one: Sequence[Prediction], other: Sequence[Prediction]) -> float:
+    """Largest distance between two answers to the same texts, over all scores and weights."""
+    distance = 0.0
+    for first, second in zip(one, other, strict=True):
+        distance = max(distance, *(abs(first.scores[label] - second.scores[label]) for label in first.scores))
+        for token, same in zip(first.tokens, second.tokens, strict=True):
+            distance = max(distance, abs(token.weight - same.weight))
+    return distance
+
+
+def largest_law_error(predictions: Sequence[Prediction]) -> float:
+    """How far base and contributions are, at most, from the log-odds of the scores that are returned beside them."""
+    return max(
+        abs(
+            (one.base_log_odds or 0.0)
+            + sum(token.contribution or 0.0 for token in one.tokens)
+            - math.log(one.scores[one.target])
+            + float(np.mean([math.log(score) for label, score in one.scores.items() if label != one.target]))
+        )
+        for one in predictions
+    )
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--reviews", type=int, default=1000)
+    parser.add_argument("--bundle", type=Path, default=Path("models/saved/default"))
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    given = parser.parse_args()
+
+    test = load_corpus(given.data, text_column="text", label_column="label", seed=1).test
+    chosen = test.take(first_of_both_labels(test.labels, given.reviews))
+    bundle = load_bundle(given.bundle)
+    ids = [bundle.tokenizer.encode(text, bundle.card.max_tokens).ids for text in chosen.texts]
+    scores = probabilities(predict_logits(compiled(bundle.model), ids), bundle.card.temperature)
+    expected = [bundle.card.labels[winner] for winner in scores.argmax(axis=1)]
+
+    with HeedClient(given.url) as client:
+        started = time.monotonic()
+        alone = [client.predict(text) for text in chosen.texts]
+        alone_seconds = time.monotonic() - started
+        started = time.monotonic()
+        together = [
+            prediction
+            for first in range(0, len(chosen), BATCH)
+            for prediction in client.predict_many(chosen.texts[first : first + BATCH])
+        ]
+        together_seconds = time.monotonic() - started
+
+    differ = sum(
+        not (label == one.label == other.label) for label, one, other in zip(expected, alone, together, strict=True)
+    )
+    print(f"reviews: {len(chosen)}; labels that differ between evaluate, alone and batches of {BATCH}: {differ}")
+    print(
+        f"largest difference of a score or weight between alone and batches: {largest_difference(alone, together):.1e}"
+    )
+    print(f"largest distance of base + contributions from the log-odds of the scores: {largest_law_error(alone):.1e}")
+    sums = [abs(sum(token.weight for token in one.tokens) - 1) for one in alone]
+    print(f"largest distance of a sum of weights from 1: {max(sums):.1e}")
+    print(
+        f"one after the other: {len(chosen) / alone_seconds:.0f} reviews/s; in batches: "
+        f"{len(chosen) / together_seconds:.0f} reviews/s"
+    )
+    raise SystemExit(1 if differ else 0)
+
+
+if __name__ == "__main__":
+    main()
