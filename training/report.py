@@ -148,7 +148,7 @@ def _examples(examples: Sequence[Example]) -> Figure:
             )
             for position, character in enumerate(example.text[start:end]):
                 axes.text(
-                    column + position + 0.5, row, character, family="monospace", fontsize=8, ha="center", va="center"
+                    column + position + 0.5, row, character, family="monospace", fontsize=9.5, ha="center", va="center"
                 )
         top += (max(line for _, line, _ in layout) + 3.2) * _LINE_HEIGHT
     return figure

@@ -39,6 +39,9 @@ def test_it_learns_and_says_so_in_the_card(trained: tuple[Path, Silent], corpus:
     assert card.metrics["test"]["texts"] == 60
     assert card.data["fingerprint"] == corpus.fingerprint()
     assert sum(card.data["train"].values()) + sum(card.data["validation"].values()) <= 120
+    assert set(card.faithfulness["rankings"]) == {"attention", "contributions", "random"}
+    assert set(card.faithfulness["above_chance"]) == {"attention", "contributions"}
+    assert card.faithfulness["texts"] == 60
     assert card.training["config"] == TINY.model_dump(mode="json")
     assert [entry["phase"] for entry in card.training["history"]] == [1, 1, 2, 2, 2]
     assert any(what == "word vectors" for what, _, _ in watcher.steps)
