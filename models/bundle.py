@@ -21,7 +21,7 @@ from typing import Any, Literal
 import keras
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.classifier import EMBEDDING, HEAD, MECHANISMS
+from models.classifier import EMBEDDING, HEAD, MECHANISMS, without_cudnn
 from models.config import ClassifierConfig
 from models.inspection import BundleError, check_files, check_model_archive
 from models.layers import CUSTOM_OBJECTS, LinearHead
@@ -214,7 +214,7 @@ def load_bundle(path: Path) -> Bundle:
     except Exception as error:  # Keras raises whatever the reading of a part raised
         raise BundleError(f"{path / MODEL_FILE}: cannot be loaded: {type(error).__name__}: {error}") from error
     _check_parts(path, card, tokenizer, model)
-    return Bundle(path, card, model, tokenizer)
+    return Bundle(path, card, without_cudnn(model), tokenizer)
 
 
 def _check_parts(path: Path, card: BundleCard, tokenizer: Tokenizer, model: keras.Model) -> None:

@@ -78,7 +78,20 @@ def build_classifier(config: ClassifierConfig) -> keras.Model:
     pooled, coefficients, weights = _attend(config, states, mask)
     outputs = LinearHead(config.labels, dropout=config.dropout, name=HEAD)(pooled, states, coefficients)
     weights = keras.layers.Activation("linear", dtype="float32", name="weights")(weights)
-    return keras.Model(ids, {**outputs, "attention": weights}, name="classifier")
+    return without_cudnn(keras.Model(ids, {**outputs, "attention": weights}, name="classifier"))
+
+
+def without_cudnn(model: keras.Model) -> keras.Model:
+    """`model`, its recurrent encoder kept from cuDNN; a saved model does not hold that, so every loaded one needs it.
+
+    cuDNN refuses padding on the left and rows with no token, and XLA cannot compile its kernels.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Bidirectional):
+            for one_way in (layer.forward_layer, layer.backward_layer):
+                one_way.use_cudnn = False
+                one_way.supports_jit = True
+    return model
 
 
 def _encode(config: ClassifierConfig, states: Tensor, mask: Tensor) -> Tensor:

@@ -2,12 +2,14 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from models.config import ClassifierConfig, Encoder, Mechanism, Pooling
+from models.config import ClassifierConfig
 from training.errors import ConfigError
+
+_DECIDED_BY_THE_DATA = {"vocabulary_size": 3, "labels": 2}  # with the least values there are
 
 
 class _Section(BaseModel):
@@ -32,26 +34,6 @@ class VectorsConfig(_Section):
     epochs: int = Field(4, ge=1)
 
 
-class ModelConfig(_Section):
-    """The architecture: `ClassifierConfig` without what the data decides."""
-
-    embedding_dim: int = 128
-    embedding_dropout: float = 0.0
-    token_dropout: float = 0.0
-    encoder: Encoder = "bilstm"
-    encoder_units: int = 96
-    kernel_size: int = 5
-    recurrent_inputs_dropout: float = 0.0
-    mechanism: Mechanism = "additive_pooling"
-    attention_units: int = 64
-    pooling: Pooling = "mean"
-    dropout: float = 0.0
-
-    def classifier(self, *, vocabulary_size: int, labels: int) -> ClassifierConfig:
-        """The whole architecture, once the data is known."""
-        return ClassifierConfig(vocabulary_size=vocabulary_size, labels=labels, **self.model_dump())
-
-
 class PhaseConfig(_Section):
     """One stretch of training at one setting."""
 
@@ -72,8 +54,22 @@ class TrainConfig(_Section):
     gradient_norm: float = Field(1.0, gt=0, description="gradients with a larger global norm are scaled down to it")
     data: DataConfig = DataConfig()
     vectors: VectorsConfig | Literal[False] = False
-    model: ModelConfig = ModelConfig()
+    model: dict[str, Any] = Field(
+        default_factory=dict, description="the architecture: what `ClassifierConfig` takes and the data does not decide"
+    )
     phases: tuple[PhaseConfig, ...] = Field(min_length=1, strict=False)
+
+    @field_validator("model")
+    @classmethod
+    def _is_an_architecture(cls, model: dict[str, Any]) -> dict[str, Any]:
+        if decided := sorted(_DECIDED_BY_THE_DATA.keys() & model.keys()):
+            raise ValueError(f"Expected nothing that the data decides. Received {decided}.")
+        ClassifierConfig.from_dict({**model, **_DECIDED_BY_THE_DATA})
+        return model
+
+    def classifier(self, *, vocabulary_size: int, labels: int) -> ClassifierConfig:
+        """The whole architecture, once the data is known."""
+        return ClassifierConfig.from_dict({**self.model, "vocabulary_size": vocabulary_size, "labels": labels})
 
 
 def read_config(file: Path) -> TrainConfig:
@@ -89,14 +85,10 @@ def read_config(file: Path) -> TrainConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: expected TOML. {error}.") from error
     try:
-        config = TrainConfig.model_validate(values)
-        config.model.classifier(vocabulary_size=3, labels=2)  # the architecture's own limits
+        return TrainConfig.model_validate(values)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']} (received {fault['input']!r:.60})"
             for fault in error.errors()
         )
         raise ConfigError(f"{file}: {faults}.") from error
-    except ValueError as error:
-        raise ConfigError(f"{file}: model: {error}") from error
-    return config

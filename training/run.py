@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,10 +57,19 @@ def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume:
     watcher.say(_splits_line(splits))
 
     tokenizer = Tokenizer.fit(splits.train.texts, max_words=config.data.max_words)
-    architecture = config.model.classifier(vocabulary_size=tokenizer.vocabulary_size, labels=len(corpus.label_names))
+    architecture = config.classifier(vocabulary_size=tokenizer.vocabulary_size, labels=len(corpus.label_names))
     model = build_classifier(architecture)
     if config.vectors:
-        table = _vectors(config.vectors, config, splits, tokenizer, work, watcher)
+        texts = [*splits.train.texts, *splits.unlabelled]
+        table = _vectors(
+            texts,
+            tokenizer,
+            config.vectors,
+            dim=architecture.embedding_dim,
+            seed=config.seed,
+            file=work / "vectors.npy",
+            watcher=watcher,
+        )
         model.get_layer(EMBEDDING).set_weights([table])
 
     encode = _Encoder(tokenizer, config.data.max_tokens)
@@ -132,21 +142,27 @@ class _Encoder:
 
 
 def _vectors(
-    settings: VectorsConfig, config: TrainConfig, splits: Splits, tokenizer: Tokenizer, work: Path, watcher: Watcher
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    settings: VectorsConfig,
+    *,
+    dim: int,
+    seed: int,
+    file: Path,
+    watcher: Watcher,
 ) -> np.ndarray:
-    """Word vectors of the train part and the unlabelled texts; trained once a run, however often it is resumed."""
-    file = work / "vectors.npy"
+    """Word vectors of `texts`, kept in `file`: trained once a run, however often it is resumed."""
     if file.exists():
         vectors: np.ndarray = np.load(file, allow_pickle=False)
         return vectors
     epochs = iter(range(1, settings.epochs + 1))
     watcher.advance("word vectors", 0, settings.epochs)
     vectors = train_vectors(
-        [*splits.train.texts, *splits.unlabelled],
+        texts,
         tokenizer,
         settings,
-        dim=config.model.embedding_dim,
-        seed=config.seed,
+        dim=dim,
+        seed=seed,
         workers=os.cpu_count() or 1,
         on_epoch=lambda: watcher.advance("word vectors", next(epochs), settings.epochs),
     )

@@ -337,3 +337,11 @@ def test_a_tokenizer_that_is_none_or_another_is_refused(bundle: Path, words: str
     seal(bundle)
     with pytest.raises(BundleError, match=message):
         load_bundle(bundle)
+
+
+@pytest.mark.parametrize("encoder", ["bilstm", "bigru"])
+def test_a_loaded_recurrent_encoder_is_kept_from_cudnn(tmp_path: Path, encoder: str) -> None:
+    encoder_layer = load_bundle(build_tiny_bundle(tmp_path, encoder=encoder)).model.get_layer("encoder")
+    for one_way in (encoder_layer.forward_layer, encoder_layer.backward_layer):
+        assert one_way.use_cudnn is False
+        assert one_way.supports_jit

@@ -27,7 +27,9 @@ def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
     [
         ("name = ", "expected TOML"),
         (MINIMAL + "patient = 3\n", "patient"),
-        (MINIMAL.replace("[[", "[model]\nunits = 3\n[["), "model.units"),
+        (MINIMAL.replace("[[", "[model]\nunits = 3\n[["), r"model: .*\['units'\]"),
+        (MINIMAL.replace("[[", "[model]\nlabels = 3\n[["), r"model: .*nothing that the data decides.*labels"),
+        (MINIMAL.replace("[[", '[model]\nencoder_units = "many"\n[['), "model: .*Expected the values"),
         (MINIMAL.replace("[[", '[model]\nmechanism = "magic"\n[['), "mechanism"),
         (MINIMAL.replace("[[", "[model]\ndropout = 1.5\n[["), r"dropout in \[0, 1\)"),
         (MINIMAL.replace("epochs = 1", "epochs = 0"), "phases.0.epochs"),
