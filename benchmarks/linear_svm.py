@@ -24,7 +24,8 @@ def main() -> None:
     for longest in (2, 3):
         started = time.monotonic()
         classifier = make_pipeline(
-            TfidfVectorizer(ngram_range=(1, longest), min_df=2, sublinear_tf=True), LinearSVC(random_state=1)
+            TfidfVectorizer(token_pattern=r"\w+|[^\w\s]", ngram_range=(1, longest), min_df=2, sublinear_tf=True),
+            LinearSVC(random_state=1),
         )
         classifier.fit(corpus.train.texts, corpus.train.labels)
         accuracy = classifier.score(corpus.test.texts, corpus.test.labels)
