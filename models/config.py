@@ -20,7 +20,7 @@ class ClassifierConfig:
         token_dropout: share of whole tokens dropped in training.
         encoder: what lets a token's state see its neighbours; "none" leaves the embedding as it is.
         encoder_units: units of each direction of a recurrent encoder, or filters of a convolution.
-        kernel_size: tokens under the convolution.
+        kernel_size: tokens under the convolution; odd.
         recurrent_inputs_dropout: share of a recurrent encoder's inputs dropped in training.
         mechanism: where the classifier looks; `models.classifier.MECHANISMS` describes each.
         attention_units: width of the scoring network of additive mechanisms.
@@ -59,6 +59,10 @@ class ClassifierConfig:
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"Expected {name} of at least {least}. Received {getattr(self, name)}.")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(
+                f"Expected kernel_size to be odd, so that it has a token in its middle. Received {self.kernel_size}."
+            )
         for name in ("embedding_dropout", "token_dropout", "recurrent_inputs_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} in [0, 1). Received {getattr(self, name)}.")
