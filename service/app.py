@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from models.bundle import BundleCard
 from service import VERSION
@@ -164,6 +164,12 @@ async def show_model(request: Request, name: str) -> Response:
 async def show_metrics(request: Request) -> Response:
     """Show counts and times for Prometheus; nothing in them is of a review."""
     return Response(request.app.state.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@health.get("/", include_in_schema=False)
+async def start_page() -> Response:
+    """Lead whoever opens the bare address in a browser to the documentation."""
+    return RedirectResponse("docs")
 
 
 @health.get(

@@ -320,3 +320,11 @@ def test_work_that_is_done_first_is_the_answer() -> None:
         return 7
 
     assert asyncio.run(asyncio.wait_for(unless_client_leaves(Request({"type": "http"}, stay), work()), 5)) == 7
+
+
+def test_the_bare_address_leads_to_the_documentation(client: AppClient) -> None:
+    answer = client.get("/")
+    assert answer.is_redirect
+    shown = client.get("/", follow_redirects=True)
+    assert shown.url.path == "/docs"
+    assert "swagger-ui" in shown.text
