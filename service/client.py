@@ -282,7 +282,8 @@ def _headers(api_key: str | None) -> dict[str, str]:
 
 
 def _card_path(name: str) -> str:
-    return f"/models/{quote(name, safe='')}"
+    # A dot is quoted too: "..", left as it is, would climb out of /models before it is sent.
+    return f"/models/{quote(name, safe='').replace('.', '%2E')}"
 
 
 def _predict_body(
