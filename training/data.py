@@ -2,7 +2,7 @@
 
 import hashlib
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -104,7 +104,7 @@ def load_imdb(path: Path) -> Corpus:
             continue
         if steps[1] in ("neg", "pos", "unsup"):
             try:
-                parts.setdefault((steps[0], steps[1]), []).append((steps[2], content().decode("utf-8")))
+                parts.setdefault((steps[0], steps[1]), []).append((steps[2], content.decode("utf-8")))
             except UnicodeDecodeError as error:
                 raise DataError(f"{path}: {name}: expected UTF-8. {error}.") from error
     missing = [
@@ -215,21 +215,22 @@ def _read_table(path: Path) -> pa.Table:
     )
 
 
-_NamedContent = tuple[str, Callable[[], bytes]]
-
-
-def _files_of_folder(path: Path) -> Iterator[_NamedContent]:
+def _files_of_folder(path: Path) -> Iterator[tuple[str, bytes]]:
     for file in path.rglob("*.txt"):
-        yield file.relative_to(path.parent).as_posix(), file.read_bytes
+        yield file.relative_to(path.parent).as_posix(), file.read_bytes()
 
 
-def _files_of_archive(path: Path) -> Iterator[_NamedContent]:
+def _files_of_archive(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
-        with tarfile.open(path, "r|*") as archive:
+        with tarfile.open(path) as archive:
             for member in archive:
                 stream = archive.extractfile(member) if member.isfile() else None
                 if stream is not None:
-                    yield member.name, stream.read
+                    yield member.name, stream.read()
+            # tarfile takes an archive that was cut between two members for a whole one; a whole one ends with zeros.
+            archive.fileobj.seek(archive.offset)
+            if archive.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+                raise tarfile.ReadError("it breaks off")
     except (OSError, tarfile.TarError, EOFError) as error:
         raise DataError(
             f"{path}: expected a whole tar archive. {error}. If it was being downloaded, download it again."

@@ -13,7 +13,7 @@ from training.errors import DataError
 
 
 def archive(folder: Path, file: Path) -> Path:
-    with tarfile.open(file, "w:gz") as tar:
+    with tarfile.open(file, "w:gz" if file.suffix == ".gz" else "w") as tar:
         tar.add(folder, arcname="aclImdb")
     return file
 
@@ -44,12 +44,14 @@ class TestImdb:
         with pytest.raises(DataError, match=r"expected the layout of the IMDB archive.*train/neg"):
             load(tmp_path)
 
-    def test_a_cut_archive_is_refused(self, imdb_folder: Path, tmp_path: Path) -> None:
-        whole = archive(imdb_folder, tmp_path / "whole.tar.gz").read_bytes()
-        cut = tmp_path / "cut.tar.gz"
-        cut.write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(DataError, match="expected a whole tar archive"):
-            load(cut)
+    @pytest.mark.parametrize("name", ["reviews.tar.gz", "reviews.tar"])
+    def test_a_cut_archive_is_refused_wherever_it_was_cut(self, imdb_folder: Path, tmp_path: Path, name: str) -> None:
+        whole = archive(imdb_folder, tmp_path / name).read_bytes()
+        cut = tmp_path / f"cut-{name}"
+        for kept in range(100, int(0.9 * len(whole)), len(whole) // 37):
+            cut.write_bytes(whole[:kept])
+            with pytest.raises(DataError, match="expected a whole tar archive"):
+                load(cut)
 
     def test_a_review_that_is_not_utf8_is_named(self, tmp_path: Path) -> None:
         for part in ("train/neg", "train/pos", "test/neg", "test/pos"):
