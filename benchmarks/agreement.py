@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     given = parser.parse_args()
 
-    test = load_corpus(given.data, text_column="text", label_column="label", seed=1).test
+    test = load_corpus(given.data, text_column="text", label_column="label").test
     chosen = test.take(first_of_both_labels(test.labels, given.reviews))
     bundle = load_bundle(given.bundle)
     ids = [bundle.tokenizer.encode(text, bundle.card.max_tokens).ids for text in chosen.texts]

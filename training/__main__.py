@@ -90,7 +90,7 @@ def train_command(
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
     out = out or Path("models/saved") / settings.name
-    corpus = _corpus(data, text_column, label_column, settings.seed)
+    corpus = _corpus(data, text_column, label_column)
     work = out.parent / f".{out.name}.training"
     with ConsoleWatcher() as watcher:
         try:
@@ -111,7 +111,7 @@ def evaluate_command(
     json_file: Json = None,
 ) -> None:
     """Measure a bundle on the test part of the data."""
-    _measure([bundle], _corpus(data, text_column, label_column, seed=1), json_file)
+    _measure([bundle], _corpus(data, text_column, label_column), json_file)
 
 
 @app.command("compare")
@@ -123,15 +123,15 @@ def compare_command(
     json_file: Json = None,
 ) -> None:
     """Measure several bundles on the same test part."""
-    _measure(bundles, _corpus(data, text_column, label_column, seed=1), json_file)
+    _measure(bundles, _corpus(data, text_column, label_column), json_file)
 
 
-def _corpus(data: Path | None, text_column: str, label_column: str, seed: int) -> Corpus:
+def _corpus(data: Path | None, text_column: str, label_column: str) -> Corpus:
     if data is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         data = download(IMDB_URL, cache / "heed" / "aclImdb_v1.tar.gz", IMDB_DIGESTS)
     with console.status(f"reading {data}"):
-        return load_corpus(data, text_column=text_column, label_column=label_column, seed=seed)
+        return load_corpus(data, text_column=text_column, label_column=label_column)
 
 
 def _measure(bundles: list[Path], corpus: Corpus, json_file: Path | None) -> None:

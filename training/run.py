@@ -51,7 +51,7 @@ def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume:
     """
     started = time.monotonic()
     keras.utils.set_random_seed(config.seed)
-    identity = {"config": config.model_dump(mode="json"), "data": corpus.fingerprint()}
+    identity: dict[str, Any] = {"config": config.model_dump(mode="json"), "data": corpus.fingerprint()}
     work = open_work_folder(work, identity, resume=resume)
     splits = split_corpus(corpus, validation_share=config.data.validation_share, seed=config.seed)
     watcher.say(_splits_line(splits))
@@ -115,7 +115,7 @@ def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume:
         labels=corpus.label_names,
         max_tokens=config.data.max_tokens,
         temperature=temperature,
-        data=_data_facts(corpus, splits),
+        data=_data_facts(corpus, splits, identity["data"]),
         training={
             "config": identity["config"],
             "history": fit.progress.history,
@@ -224,10 +224,10 @@ def _pick_examples(
     return examples
 
 
-def _data_facts(corpus: Corpus, splits: Splits) -> dict[str, Any]:
+def _data_facts(corpus: Corpus, splits: Splits, fingerprint: str) -> dict[str, Any]:
     return {
         "source": corpus.source,
-        "fingerprint": corpus.fingerprint(),
+        "fingerprint": fingerprint,
         "train": label_counts(splits.train.labels, corpus.label_names),
         "validation": label_counts(splits.validation.labels, corpus.label_names),
         "test": label_counts(splits.test.labels, corpus.label_names),

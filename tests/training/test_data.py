@@ -19,7 +19,7 @@ def archive(folder: Path, file: Path) -> Path:
 
 
 def load(path: Path) -> Corpus:
-    return load_corpus(path, text_column="text", label_column="label", seed=1)
+    return load_corpus(path, text_column="text", label_column="label")
 
 
 def texts(*values: str, label: int = 0) -> LabelledTexts:
@@ -119,7 +119,7 @@ class TestTable:
     def test_a_broken_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "a.parquet").write_bytes(b"not parquet")
         with pytest.raises(DataError, match=r"a\.parquet: cannot be read"):
-            load_table(tmp_path / "a.parquet", text_column="text", label_column="label", seed=1)
+            load_table(tmp_path / "a.parquet", text_column="text", label_column="label")
 
 
 class TestSplits:

@@ -90,3 +90,20 @@ def test_a_refusal_is_one_line_and_no_stack_trace(arguments: tuple[str, ...], me
     assert refused.returncode == 2
     assert message in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_whatever_the_seed_of_a_run_its_own_table_is_measured_on_what_it_was_not_trained_on(
+    config: Path, tmp_path: Path
+) -> None:
+    config.write_text(TOML.replace("epochs = 40", "epochs = 1"))
+    table, out, figures = tmp_path / "own.csv", tmp_path / "own", tmp_path / "figures.json"
+    words = {"good": "fine lovely", "bad": "poor dire"}
+    rows = [f"{words[label]} film number {i},{label}" for i in range(50) for label in words]
+    table.write_text("\n".join(["text,label", *rows]) + "\n")
+    trained = run("train", config, "--data", table, "--out", out, "--seed", "7")
+    assert trained.returncode == 0, trained.stderr
+    measured = run("evaluate", out, "--data", table, "--json", figures)
+    assert measured.returncode == 0, measured.stderr
+    [one] = json.loads(figures.read_text())
+    assert one["same_data"]
+    assert one["metrics"] == pytest.approx(one["card_metrics"], abs=1e-5)
