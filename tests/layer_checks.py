@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,6 +16,19 @@ from models.layers import CUSTOM_OBJECTS
 
 # How far an output may be from the float32 one: a few units of the last place of each dtype, at outputs around 1.
 PRECISION = {"mixed_float16": 1e-2, "mixed_bfloat16": 8e-2}
+
+
+class Case(NamedTuple):
+    """A layer and all that `check_layer` needs to know of it."""
+
+    layer_class: type[keras.layers.Layer]
+    arguments: Mapping[str, Any]
+    inputs: Sequence[np.ndarray]
+    told: Mapping[str, Any] = {}
+
+
+def check_case(case: Case, folder: Path) -> None:
+    check_layer(case.layer_class, case.arguments, case.inputs, folder, **case.told)
 
 
 def check_layer(
@@ -28,6 +41,9 @@ def check_layer(
     without_gradient: frozenset[str] = frozenset(),
     float32_outputs: bool = False,
     rows_sum_to_one: bool = True,
+    as_list: bool = False,
+    sees: np.ndarray | None = None,
+    call_arguments: Mapping[str, Any] | None = None,
 ) -> None:
     """Check all that the project asks of a layer.
 
@@ -41,12 +57,16 @@ def check_layer(
         without_gradient: names of weights that no output depends on.
         float32_outputs: the layer computes in float32 whatever its policy.
         rows_sum_to_one: what it returns as attention scores sums to 1 over the real tokens.
+        as_list: the inputs are given as one list, and the mask once for each of them that has tokens.
+        sees: bool[query, key], which keys a query may look at besides the mask; everything if not given.
+        call_arguments: further arguments of every call. With them the scores are still the second output.
     """
     takes_mask = "mask" in inspect.signature(layer_class.call).parameters
     assert takes_mask is (mask is not None), f"{layer_class.__name__}: expected a mask exactly where call takes one"
     keras.utils.set_random_seed(1)
-    layer = _made(layer_class, arguments, inputs)
-    call = _Call(inputs, mask, "return_attention_scores" in inspect.signature(layer_class.call).parameters)
+    scores = "return_attention_scores" in inspect.signature(layer_class.call).parameters
+    call = _Call(inputs, mask, scores, as_list, dict(call_arguments or {}))
+    layer = _made(layer_class, arguments, call)
 
     check_shapes(layer, call)
     check_config(layer, call)
@@ -55,23 +75,42 @@ def check_layer(
         check_precision(layer, call, policy, tolerance, float32_outputs)
     check_gradients(layer, call, without_gradient)
     if mask is not None:
-        check_mask(layer, call, rows_sum_to_one and call.scores)
+        check_mask(layer, call, rows_sum_to_one, sees)
 
 
 class _Call:
     """How a layer is called: on what, with which mask, and whether it gives its scores."""
 
-    def __init__(self, inputs: Sequence[np.ndarray], mask: np.ndarray | None, scores: bool) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[np.ndarray],
+        mask: np.ndarray | None,
+        scores: bool,
+        as_list: bool,
+        arguments: dict[str, Any],
+    ) -> None:
         self.inputs = tuple(inputs)
         self.mask = mask
         self.scores = scores
+        self._as_list = as_list
+        self._arguments = arguments
 
-    def __call__(self, layer: keras.layers.Layer, inputs: Sequence[Any] | None = None, mask: Any = None) -> Any:
-        mask = self.mask if mask is None else mask
-        named = {} if mask is None else {"mask": mask if isinstance(mask, keras.KerasTensor) else ops.array(mask)}
+    def __call__(
+        self, layer: keras.layers.Layer, inputs: Sequence[Any] | None = None, mask: Any = None, *, masked: bool = True
+    ) -> Any:
+        named = dict(self._arguments)
         if self.scores:
             named["return_attention_scores"] = True
-        return layer(*(self.inputs if inputs is None else inputs), **named)
+        mask = self.mask if mask is None else mask
+        if mask is not None and masked:
+            mask = mask if isinstance(mask, keras.KerasTensor) else ops.array(mask)
+            named["mask"] = [mask] * len(self.inputs) if self._as_list else mask
+        given = self.inputs if inputs is None else inputs
+        return layer(list(given), **named) if self._as_list else layer(*given, **named)
+
+    def build(self, layer: keras.layers.Layer) -> None:
+        shapes = [value.shape for value in self.inputs]
+        layer.build(*([shapes] if self._as_list else shapes))
 
 
 def check_shapes(layer: keras.layers.Layer, call: _Call) -> None:
@@ -103,7 +142,7 @@ def check_config(layer: keras.layers.Layer, call: _Call) -> None:
     assert own <= set(config), f"arguments that the config forgets: {own - set(config)}"
     again = type(layer).from_config(config)
     assert again.get_config() == config
-    again.build(*(value.shape for value in call.inputs))
+    call.build(again)
     again.set_weights(layer.get_weights())
     _assert_equal(call(again), call(layer))
 
@@ -155,7 +194,7 @@ def check_gradients(layer: keras.layers.Layer, call: _Call, without_gradient: fr
             assert size > 1e-4, f"no gradient reaches {weight.name}"
 
 
-def check_mask(layer: keras.layers.Layer, call: _Call, rows_sum_to_one: bool) -> None:
+def check_mask(layer: keras.layers.Layer, call: _Call, rows_sum_to_one: bool, sees: np.ndarray | None) -> None:
     """Padding has weight 0, adds nothing whatever stands there, and a row of nothing else gives zeros."""
     mask = call.mask
     assert mask is not None
@@ -170,21 +209,25 @@ def check_mask(layer: keras.layers.Layer, call: _Call, rows_sum_to_one: bool) ->
         if (output.shape[:2] == mask.shape and output.ndim == 3) or output.shape == mask.shape:
             assert (output[~mask] == 0).all()
     if call.scores:
-        scores = outputs[-1]
-        keys = mask if scores.ndim == 2 else np.broadcast_to(mask[:, None, :], scores.shape)
-        assert (scores >= 0).all()
-        assert (scores[~keys] == 0).all()
-        assert (scores[np.logical_and(keys, mask if scores.ndim == 2 else mask[:, :, None])] > 0).all()
-        if rows_sum_to_one:
-            real = mask.any(axis=1) if scores.ndim == 2 else mask
-            np.testing.assert_allclose(scores.sum(axis=-1), real.astype("float32"), atol=1e-5)
+        _check_scores(outputs[1], mask, rows_sum_to_one, sees)
     other = [np.where(mask.reshape(mask.shape + (1,) * (value.ndim - 2)), value, 1e3) for value in call.inputs]
     again = call(layer, [value.astype(old.dtype) for value, old in zip(other, call.inputs, strict=True)])
     for expected, received in zip(outputs, tree.flatten(again), strict=True):
         np.testing.assert_allclose(to_numpy(received), expected, atol=1e-6)
-    everything = call(layer, mask=np.ones_like(mask))
-    named = {"return_attention_scores": True} if call.scores else {}
-    _assert_equal(everything, layer(*call.inputs, **named), atol=1e-6)
+    _assert_equal(call(layer, mask=np.ones_like(mask)), call(layer, masked=False), atol=1e-6)
+
+
+def _check_scores(scores: np.ndarray, mask: np.ndarray, rows_sum_to_one: bool, sees: np.ndarray | None) -> None:
+    """Weights[batch, key] of a pooling, or a map[batch, (heads,) query, key]: positive just where it may look."""
+    looks = mask if scores.ndim == 2 else mask[:, :, None] & mask[:, None, :]
+    if sees is not None:
+        looks = looks & sees
+    if scores.ndim == 4:
+        looks = np.broadcast_to(looks[:, None], scores.shape)
+    assert (scores[looks] > 0).all()
+    assert (scores[~looks] == 0).all()
+    if rows_sum_to_one:
+        np.testing.assert_allclose(scores.sum(axis=-1), looks.any(axis=-1).astype("float32"), atol=1e-5)
 
 
 def gradients(layer: keras.layers.Layer, forward: Callable[[], Any]) -> list[np.ndarray]:
@@ -230,13 +273,11 @@ def to_numpy(tensor: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(tensor))
 
 
-def _made(
-    layer_class: type[keras.layers.Layer], arguments: Mapping[str, Any], inputs: Sequence[np.ndarray]
-) -> keras.layers.Layer:
+def _made(layer_class: type[keras.layers.Layer], arguments: Mapping[str, Any], call: _Call) -> keras.layers.Layer:
     """The layer, built, with weights that are neither zero nor alike."""
     layer = layer_class(**arguments)
     assert not layer.built
-    layer(*inputs)
+    call(layer)
     assert layer.built
     generator = np.random.default_rng(0)
     for weight in layer.trainable_weights:
