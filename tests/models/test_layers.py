@@ -1,3 +1,4 @@
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from models.layers import (
     SeqSelfAttention,
     TokenWeights,
 )
-from tests.layer_checks import check_layer
+from tests.layer_checks import Case, check_case
 
 GENERATOR = np.random.default_rng(7)
 STATES = GENERATOR.normal(size=(4, 5, 3)).astype("float32")
@@ -25,10 +26,9 @@ MAP = GENERATOR.dirichlet(np.ones(5), size=(4, 5)).astype("float32")
 SHARES = GENERATOR.dirichlet(np.ones(5), size=4).astype("float32")
 IDS = np.array([[2, 3, 0], [0, 0, 0]], "int32")
 
-# Layer, arguments, inputs, and what check_layer is told besides.
-CASES: dict[str, tuple[type[keras.layers.Layer], dict[str, Any], tuple[np.ndarray, ...], dict[str, Any]]] = {
-    "additive_pooling": (AdditiveAttentionPooling, {"units": 4}, (STATES,), {"mask": MASK}),
-    "additive_pooling_of_every_option": (
+CASES: dict[str, Case] = {
+    "additive_pooling": Case(AdditiveAttentionPooling, {"units": 4}, (STATES,), {"mask": MASK}),
+    "additive_pooling_of_every_option": Case(
         AdditiveAttentionPooling,
         {
             "units": 2,
@@ -42,15 +42,15 @@ CASES: dict[str, tuple[type[keras.layers.Layer], dict[str, Any], tuple[np.ndarra
         (STATES,),
         {"mask": MASK},
     ),
-    "dot_product": (ScaledDotProductSelfAttention, {}, (STATES,), {"mask": MASK}),
-    "dot_product_of_another_scale": (ScaledDotProductSelfAttention, {"scale": 0.7}, (STATES,), {"mask": MASK}),
-    "seq_additive": (
+    "dot_product": Case(ScaledDotProductSelfAttention, {}, (STATES,), {"mask": MASK}),
+    "dot_product_of_another_scale": Case(ScaledDotProductSelfAttention, {"scale": 0.7}, (STATES,), {"mask": MASK}),
+    "seq_additive": Case(
         SeqSelfAttention,
         {"units": 4},
         (STATES,),
         {"mask": MASK, "without_gradient": frozenset({"attention_bias"})},
     ),
-    "seq_additive_of_every_option": (
+    "seq_additive_of_every_option": Case(
         SeqSelfAttention,
         {
             "units": 2,
@@ -64,48 +64,54 @@ CASES: dict[str, tuple[type[keras.layers.Layer], dict[str, Any], tuple[np.ndarra
         (STATES,),
         {"mask": MASK},
     ),
-    "seq_multiplicative": (
+    "seq_multiplicative": Case(
         SeqSelfAttention,
         {"attention_type": "multiplicative"},
         (STATES,),
         {"mask": MASK, "without_gradient": frozenset({"attention_bias"})},
     ),
-    "seq_multiplicative_of_every_option": (
+    "seq_multiplicative_of_every_option": Case(
         SeqSelfAttention,
         {"attention_type": "multiplicative", "use_attention_bias": False, "attention_activation": "tanh"},
         (STATES,),
         {"mask": MASK},
     ),
-    "head_of_two": (LinearHead, {"labels": 2}, (STATES[:, 0], STATES, SHARES), {"float32_outputs": True}),
-    "head_of_three": (
+    "head_of_two": Case(LinearHead, {"labels": 2}, (STATES[:, 0], STATES, SHARES), {"float32_outputs": True}),
+    "head_of_three": Case(
         LinearHead,
         {"labels": 3, "dropout": 0.5},
         (STATES[:, 0], STATES, SHARES),
         {"float32_outputs": True},
     ),
-    "convolution": (MaskedConvolution, {"filters": 4, "kernel_size": 3}, (STATES,), {"mask": MASK}),
-    "convolution_wider_than_the_text": (
+    "convolution": Case(MaskedConvolution, {"filters": 4, "kernel_size": 3}, (STATES,), {"mask": MASK}),
+    "convolution_wider_than_the_text": Case(
         MaskedConvolution,
         {"filters": 2, "kernel_size": 7, "activation": "tanh"},
         (STATES,),
         {"mask": MASK},
     ),
-    "mean": (MaskedPooling, {}, (STATES,), {"mask": MASK}),
-    "sum": (MaskedPooling, {"mode": "sum"}, (STATES,), {"mask": MASK, "rows_sum_to_one": False}),
-    "padding_mask": (PaddingMask, {}, (IDS,), {}),
-    "padding_mask_of_another_id": (PaddingMask, {"pad_id": 3}, (IDS,), {}),
-    "token_weights": (TokenWeights, {}, (MAP, SHARES), {}),
+    "mean": Case(MaskedPooling, {}, (STATES,), {"mask": MASK}),
+    "sum": Case(MaskedPooling, {"mode": "sum"}, (STATES,), {"mask": MASK, "rows_sum_to_one": False}),
+    "padding_mask": Case(PaddingMask, {}, (IDS,), {}),
+    "padding_mask_of_another_id": Case(PaddingMask, {"pad_id": 3}, (IDS,), {}),
+    "token_weights": Case(TokenWeights, {}, (MAP, SHARES), {}),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_layer_passes_the_harness(case: str, tmp_path: Path) -> None:
-    layer_class, arguments, inputs, told = CASES[case]
-    check_layer(layer_class, arguments, inputs, tmp_path, **told)
+    check_case(CASES[case], tmp_path)
+
+
+def every_case() -> list[Case]:
+    """The cases of this file, and of the files of single layers beside it."""
+    files = sorted(Path(__file__).with_name("layers").glob("test_*.py"))
+    modules = [importlib.import_module(f"tests.models.layers.{file.stem}") for file in files]
+    return [*CASES.values(), *(case for module in modules for case in getattr(module, "CASES", {}).values())]
 
 
 def test_every_registered_layer_has_a_case() -> None:
-    assert {layer_class for layer_class, *_ in CASES.values()} == set(CUSTOM_OBJECTS.values())
+    assert {case.layer_class for case in every_case()} == set(CUSTOM_OBJECTS.values())
     assert set(CUSTOM_OBJECTS) == {f"heed>{registered.__name__}" for registered in CUSTOM_OBJECTS.values()}
 
 
