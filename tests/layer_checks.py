@@ -263,7 +263,12 @@ def gradients(layer: keras.layers.Layer, forward: Callable[[], Any]) -> list[np.
 
         given = jax.jit(jax.grad(of_values))([variable.value for variable in variables])
         return [to_numpy(gradient) for gradient in given]
-    raise NotImplementedError(f"Expected the TensorFlow or the JAX backend. Received {backend}.")
+    if backend == "torch":
+        import torch
+
+        given = torch.autograd.grad(loss(), [variable.value for variable in variables], allow_unused=True)
+        return [np.zeros(w.shape) if g is None else to_numpy(g) for g, w in zip(given, variables, strict=True)]
+    raise NotImplementedError(f"Expected the TensorFlow, JAX or PyTorch backend. Received {backend}.")
 
 
 def to_numpy(tensor: Any) -> np.ndarray:

@@ -52,6 +52,10 @@ def compiled(model: keras.Model) -> Callable[[np.ndarray], Outputs]:
         variables = [weight.value for weight in model.trainable_variables]
         others = [weight.value for weight in model.non_trainable_variables]
         forward = jax.jit(lambda ids: model.stateless_call(variables, others, ids, training=False)[0])
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        forward = torch.no_grad()(lambda ids: model(ids, training=False))  # eager: what compiles it needs a C++ compiler
     else:
         import tensorflow as tf
 
