@@ -9,6 +9,7 @@ SHELL := /bin/sh
 
 TEST := .venv
 SERVE := .venv-serve
+TORCH := .torch
 ROOMS := models training service
 CONFIG ?= training/configs/default.toml
 OUT ?= models/saved/mine
@@ -30,7 +31,7 @@ define environment
 	touch $(1)/.installed
 endef
 
-.PHONY: help serve test check format train test-containers lock clean
+.PHONY: help serve test test-torch check format train test-containers lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +50,19 @@ test: $(TEST)/.installed ## run the tests; narrow them with ARGS="-k masking"
 	@$(TEST)/bin/python -m compileall -q $(ROOMS)
 	@$(TEST)/bin/python -m pytest $(ARGS)
 
+# PyTorch lies apart from the environment, on the path of the processes that run on it alone: it is large, and Keras imports it
+# wherever it is found.
+$(TORCH)/.installed: requirements/torch.txt $(TEST)/.installed
+	@rm -rf $(TORCH)
+	@echo "Making $(TORCH) from $<, once; this downloads about 200 megabytes." >&2
+	@$(TEST)/bin/python -m pip --disable-pip-version-check install --quiet --no-input --no-deps --require-hashes --target $(TORCH) -r $< || { \
+	  echo "Expected pip to find the CPU build of PyTorch for Python 3.11 (on Linux x86, a wheel of version +cpu)." >&2; \
+	  echo "Put the wheel into a folder and name the folder: PIP_FIND_LINKS=/path/to/folder make $(MAKECMDGOALS)" >&2; exit 1; }
+	@touch $@
+
+test-torch: $(TORCH)/.installed ## run the layers and classifiers on PyTorch
+	@$(TEST)/bin/python -m pytest -m torch tests/models/test_backends.py $(ARGS)
+
 check: $(TEST)/.installed ## lint, formatting and types
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
@@ -64,6 +78,7 @@ train: $(TEST)/.installed ## train a bundle: make train DATA=reviews.csv OUT=mod
 test-containers: $(TEST)/.installed ## build the image and try it for real; needs a Docker engine
 	@$(TEST)/bin/python -m pytest -m containers tests/containers $(ARGS)
 
+# Not requirements/torch.txt, which is kept by hand: uv would lock the libraries of a GPU along with PyTorch.
 lock: ## write requirements/*.txt anew from pyproject.toml with uv (LOCK_FLAGS=--upgrade for newer versions)
 	@command -v uv >/dev/null || { echo "Expected uv on the PATH, found none. Install it: python3 -m pip install uv" >&2; exit 1; }
 	$(LOCK) --extra cpu --output-file requirements/serve.txt
@@ -72,5 +87,5 @@ lock: ## write requirements/*.txt anew from pyproject.toml with uv (LOCK_FLAGS=-
 	$(LOCK) --extra test --output-file requirements/test.txt
 
 clean: ## remove the environments and everything tools left behind
-	rm -rf $(TEST) $(SERVE) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf $(TEST) $(SERVE) $(TORCH) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find $(ROOMS) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

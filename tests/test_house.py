@@ -69,19 +69,23 @@ def test_rooms_import_one_way(room: str) -> None:
     assert not found
 
 
-def test_layers_and_masks_import_keras_alone() -> None:
+def test_layers_masks_and_windows_import_keras_alone() -> None:
     allowed = {"keras", "models"} | set(sys.stdlib_module_names)
-    layers = [*(ROOT / "models" / "layers").glob("*.py"), ROOT / "models" / "masking.py"]
+    layers = [
+        *(ROOT / "models" / "layers").glob("*.py"),
+        ROOT / "models" / "masking.py",
+        ROOT / "models" / "windows.py",
+    ]
     assert len(layers) > 2
     for path in layers:
         modules = imported_modules(path.read_text())
         own = {module for module in modules if module.split(".")[0] == "models"}
         assert {module.split(".")[0] for module in modules} <= allowed, path
-        assert all(module.startswith(("models.layers", "models.masking")) for module in own), path
+        assert all(module.startswith(("models.layers", "models.masking", "models.windows")) for module in own), path
 
 
 def test_there_is_a_lock_for_every_way_to_run() -> None:
-    assert LOCKS == ["gpu", "serve", "test", "train"]
+    assert LOCKS == ["gpu", "serve", "test", "torch", "train"]
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -122,8 +126,18 @@ def test_the_service_is_locked_without_what_slows_its_start() -> None:
     assert not locked("serve").keys() & {"jax", "scipy", "scikit-learn", "matplotlib", "pyarrow", "gensim", "pytest"}
 
 
-def test_each_lock_holds_one_backend() -> None:
-    for name in LOCKS:
+def test_pytorch_is_locked_apart_and_for_the_cpu() -> None:
+    """It comes on top of the test environment, adds nothing that is there already, and brings no library of a GPU."""
+    lock = locked("torch")
+    assert not [name for name in LOCKS if name != "torch" and lock.keys() & locked(name).keys()]
+    assert not {package for package in lock if package.startswith(("nvidia", "cuda", "triton"))}
+    linux = {"sys_platform": "linux", "platform_machine": "x86_64"}
+    versions = [each.specifier for each in lock["torch"] if not each.marker or each.marker.evaluate(linux)]
+    assert [str(version).partition("+")[2] for version in versions] == ["cpu"]
+
+
+def test_each_lock_of_an_environment_holds_one_backend() -> None:
+    for name in set(LOCKS) - {"torch"}:
         lock = locked(name)
         cuda = {package for package in lock if package.startswith("nvidia-")}
         assert bool(cuda) is (name == "gpu")

@@ -1,15 +1,19 @@
-"""The layers and the classifiers on JAX. A process has one backend, so another one runs the same tests again."""
+"""The layers and classifiers on JAX and PyTorch. One process has one backend: others run the same tests in another."""
 
 import os
 import re
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import keras
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
+TORCH = ROOT / ".torch"
 FEWEST = 40
 # Every layer in the harness and against its equation; of the laws of classifiers, each kind of part once.
 SELECTION = (
@@ -17,19 +21,24 @@ SELECTION = (
     " or test_classifier and (additive_pooling-none-mean-2 or dot_product-convolution-sum-3"
     " or seq_multiplicative-bilstm-mean-2)"
 )
-# Most of the time goes into compiling programs that then run once.
-QUICKLY = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+ENVIRONMENTS = {
+    # Most of the time goes into compiling programs that then run once.
+    "jax": {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"},
+    "torch": {"PYTHONPATH": str(TORCH), "CUDA_VISIBLE_DEVICES": ""},
+}
 
 
-@pytest.mark.parametrize("backend", ["jax"])
+@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
 def test_the_layers_and_classifiers_pass_on_another_backend(backend: str, tmp_path: Path) -> None:
     assert keras.backend.backend() != backend
-    files = [f"tests/models/test_{name}.py" for name in ("layers", "layer_equations", "masking", "classifier")]
+    models = ROOT / "tests" / "models"
+    files = [models / f"test_{name}.py" for name in ("layers", "layer_equations", "masking", "classifier")]
+    files += sorted((models / "layers").glob("test_*.py"))
     options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path}", "-k", SELECTION]
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *files],
+        [sys.executable, "-m", "pytest", *options, *map(str, files)],
         cwd=ROOT,
-        env=os.environ | QUICKLY | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"},
+        env=os.environ | ENVIRONMENTS[backend] | {"KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
         timeout=600,
@@ -40,3 +49,16 @@ def test_the_layers_and_classifiers_pass_on_another_backend(backend: str, tmp_pa
     assert passed, summary
     assert int(passed[1]) >= FEWEST, summary
     assert not re.search(r"failed|error|skipped|xfailed", summary), summary
+
+
+@pytest.mark.torch
+def test_pytorch_finds_all_that_it_asks_for() -> None:
+    """What its lock leaves out, because the test environment has it, is there in a version that will do."""
+    beside = {canonicalize_name(each.name): each for each in distributions(path=[str(TORCH)])}
+    there = {canonicalize_name(each.name): each for each in distributions()} | beside
+    assert "torch" in beside
+    for each in beside.values():
+        for requirement in map(Requirement, each.requires or ()):
+            if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            assert requirement.specifier.contains(there[canonicalize_name(requirement.name)].version), requirement
