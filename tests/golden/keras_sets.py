@@ -8,7 +8,7 @@ import numpy as np
 from drawn import FEATURES, MASK, draw, draw_weights, states
 from golden_file import GoldenSet
 
-HEADS, SIZE = 2, 3
+HEADS, SIZE = 2, 2
 
 
 def sets() -> list[GoldenSet]:
@@ -67,7 +67,9 @@ def _multi_head_attention() -> Iterator[GoldenSet]:
     inputs = states()
     names = ["query_kernel", "query_bias", "key_kernel", "key_bias", "value_kernel", "value_bias"]
     names += ["output_kernel", "output_bias"]
-    for use_bias, value_dim, causal, mask in product((True, False), (SIZE, 2), (False, True), (None, MASK)):
+    # Biases only with heads that share the features between them: nothing of ours has biases and another width.
+    widths = ((True, SIZE), (False, SIZE), (False, 3))
+    for (use_bias, value_dim), causal, mask in product(widths, (False, True), (None, MASK)):
         layer = keras.layers.MultiHeadAttention(HEADS, SIZE, value_dim, use_bias=use_bias)
         layer.build(inputs.shape, inputs.shape)
         weights = draw_weights(layer, names if use_bias else [name for name in names if "kernel" in name])
