@@ -54,7 +54,7 @@ def check_layer(
         folder: where the layer is saved to.
         mask: bool[batch, tokens], with at least one padded position and one row that is empty; exactly where the
             layer takes a mask.
-        without_gradient: names of weights that no output depends on.
+        without_gradient: names of weights that no output depends on; "part/name" for those of a layer inside.
         float32_outputs: the layer computes in float32 whatever its policy.
         rows_sum_to_one: what it returns as attention scores sums to 1 over the real tokens.
         as_list: the inputs are given as one list, and the mask once for each of them that has tokens.
@@ -182,16 +182,16 @@ def check_precision(
 
 def check_gradients(layer: keras.layers.Layer, call: _Call, without_gradient: frozenset[str]) -> None:
     """Every weight moves some output, but for those that are said not to: these get exactly or nearly nothing."""
-    names = [weight.name for weight in layer.trainable_weights]
+    names = [weight.path.removeprefix(f"{layer.path}/") for weight in layer.trainable_weights]
     assert len(set(names)) == len(names)
     assert without_gradient <= set(names)
-    for weight, gradient in zip(layer.trainable_weights, gradients(layer, lambda: call(layer)), strict=True):
-        assert np.isfinite(gradient).all(), weight.name
+    for name, gradient in zip(names, gradients(layer, lambda: call(layer)), strict=True):
+        assert np.isfinite(gradient).all(), name
         size = np.abs(gradient).max()
-        if weight.name in without_gradient:
-            assert size < 1e-6, f"{weight.name} was said to get no gradient, and gets {size}"
+        if name in without_gradient:
+            assert size < 1e-6, f"{name} was said to get no gradient, and gets {size}"
         else:
-            assert size > 1e-4, f"no gradient reaches {weight.name}"
+            assert size > 1e-4, f"no gradient reaches {name}"
 
 
 def check_mask(layer: keras.layers.Layer, call: _Call, rows_sum_to_one: bool, sees: np.ndarray | None) -> None:

@@ -5,26 +5,32 @@ import keras
 from models.layers.additive_pooling import AdditiveAttentionPooling
 from models.layers.dot_product import ScaledDotProductSelfAttention
 from models.layers.elementwise import ElementwiseSelfAttention
+from models.layers.keras_multi_head import MultiHeadAttention
 from models.layers.linear_head import LinearHead
 from models.layers.masked_convolution import MaskedConvolution
 from models.layers.masked_pooling import MaskedPooling
 from models.layers.multi_head import MultiHeadSelfAttention
 from models.layers.padding_mask import PaddingMask
+from models.layers.rollout import AttentionRollout
 from models.layers.seq_self_attention import SeqSelfAttention
 from models.layers.token_weights import TokenWeights
+from models.layers.transformer import TransformerBlock
 
 __all__ = [
     "CUSTOM_OBJECTS",
     "AdditiveAttentionPooling",
+    "AttentionRollout",
     "ElementwiseSelfAttention",
     "LinearHead",
     "MaskedConvolution",
     "MaskedPooling",
+    "MultiHeadAttention",
     "MultiHeadSelfAttention",
     "PaddingMask",
     "ScaledDotProductSelfAttention",
     "SeqSelfAttention",
     "TokenWeights",
+    "TransformerBlock",
 ]
 
 CUSTOM_OBJECTS: dict[str, type[keras.layers.Layer]] = {

@@ -1,0 +1,63 @@
+"""From the maps of several blocks on top of each other to one map from the last block to the tokens."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from models.masking import Tensor
+
+
+@keras.saving.register_keras_serializable("heed")
+class AttentionRollout(keras.layers.Layer):
+    """The maps of stacked blocks multiplied up: where a position of the last block looks among the inputs of the first.
+
+        A~_l = (mean over heads of A_l + I) / 2,   R_1 = A~_1,   R_l = A~_l R_(l-1)
+
+    Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers" (arXiv 2005.00928), section 3. The identity
+    stands for the residual around each attention. Heads count alike and values, norms and feed-forward networks count
+    for nothing, so that for blocks that have them it is an approximation. Without the residual halves it is the plain
+    product of the maps, which is exact where nothing but maps stands between the inputs and the output:
+    A_2 (A_1 x) = (A_2 A_1) x.
+
+    Input: a list of maps, that of the first block first, each float[batch, query, key] or float[batch, heads, query,
+    key]; mask bool[batch, tokens], or one for each map, as Keras gives them; they are the same.
+    Output: float[batch, query, key]; where the rows of every map sum to 1 over the real tokens so do those of the
+    output, and rows and columns of padding are exactly 0.
+
+    Args:
+        residual: whether half of each step is the position itself.
+    """
+
+    def __init__(self, residual: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.residual = residual
+        self.supports_masking = True
+
+    def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
+        """Nothing is learned."""
+
+    def call(self, inputs: list[Tensor], mask: Tensor | list[Tensor | None] | None = None) -> Tensor:
+        if isinstance(mask, list | tuple):
+            mask = next((each for each in mask if each is not None), None)
+        rollout = None
+        for scores in inputs:
+            step = self._step(scores, mask)  # [batch, query, key]
+            rollout = step if rollout is None else ops.matmul(step, rollout)
+        return rollout
+
+    def compute_mask(self, inputs: list[Tensor], previous_mask: Any = None) -> None:
+        return None  # what follows takes the map for a map and not for states
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "residual": self.residual}
+
+    def _step(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        step = ops.mean(scores, axis=1) if len(scores.shape) == 4 else scores
+        if self.residual:
+            positions = ops.arange(ops.shape(step)[-1])
+            step = (step + ops.cast(ops.expand_dims(positions, 1) == positions, step.dtype)) / 2
+        if mask is None:
+            return step
+        real = ops.logical_and(ops.expand_dims(mask, 2), ops.expand_dims(mask, 1))
+        return ops.where(real, step, ops.zeros_like(step))
