@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from models.masking import Tensor, masked_softmax, zero_padding
+from models.windows import Window, band_context, band_mask, band_scores
 
 
 def split_heads(states: Tensor, heads: int) -> Tensor:
@@ -76,6 +77,29 @@ def attend(
     scores = ops.matmul(scaled(queries), ops.transpose(keys, (0, 1, 3, 2)))  # [batch, heads, query, key]
     weights = without_padded_queries(masked_softmax(scores, visible), query_mask)
     return ops.matmul(weights, values), weights
+
+
+def attend_nearby(
+    queries: Tensor, keys: Tensor, values: Tensor, query_mask: Tensor | None, key_mask: Tensor | None, window: Window
+) -> tuple[Tensor, Tensor]:
+    """`attend` to the keys in a window around each query, at a cost of tokens x width.
+
+    Args:
+        queries: float[batch, heads, tokens, size].
+        keys: float[batch, heads, tokens, size].
+        values: float[batch, heads, tokens, value_size].
+        query_mask: bool[batch, tokens], True where there is a token; None where all are.
+        key_mask: bool[batch, tokens], the same of the keys.
+        window: which keys.
+
+    Returns:
+        context[batch, heads, tokens, value_size] and band[batch, heads, tokens, width]: entry [t, o] is the weight of
+        key t - window.before + o, 0 where there is no such key.
+    """
+    scores = band_scores(scaled(queries), keys, window)  # [batch, heads, tokens, width]
+    visible = ops.expand_dims(band_mask(key_mask, queries[:, 0], window), 1)
+    band = without_padded_queries(masked_softmax(scores, visible), query_mask)
+    return band_context(band, values, window), band
 
 
 def without_padded_queries(weights: Tensor, query_mask: Tensor | None) -> Tensor:

@@ -1,0 +1,189 @@
+"""Multi-head attention with biases and an output projection, as in keras-multi-head."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from models.layers.heads import attend, attend_nearby, merge_heads, split_heads, visible_keys
+from models.masking import Tensor, zero_padding
+from models.windows import Window, band_to_map
+
+
+@keras.saving.register_keras_serializable("heed")
+class MultiHeadAttention(keras.layers.Layer):
+    """Several maps at once over projected queries, keys and values, and a projection of what they find.
+
+        Q = g(q W_q + b_q),  K = g(k W_k + b_k),  V = g(v W_v + b_v),  each cut into head_num blocks of size
+        A_h = softmax over the real keys that the query may see of (Q_h K_h^T / sqrt(size))
+        output = g([A_1 V_1 | ... | A_H V_H] W_o + b_o)
+
+    Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), section 3.2.2, if the activation g is linear.
+    The layer follows `keras-multi-head` 0.29, down to the order of its weights, so that they can be carried over with
+    `set_weights`; but g is linear by default, not a ReLU, each kernel starts with values of its own, masked keys get
+    exactly no weight, and padded queries none either.
+
+    Input: float[batch, tokens, features], or a list of queries float[batch, tokens, features], keys float[batch, keys,
+    features] and values float[batch, keys, value features]; mask bool[batch, tokens], or a list of three, of which the
+    last two both count for the keys.
+    Output: float[batch, tokens, value features], zeros on padding; with `return_attention_scores=True` also the maps
+    float[batch, heads, query, key]: rows of padded queries and columns of padded keys are exactly 0; with
+    `return_band=True`, if there is a window, also the band float[batch, heads, tokens, width], whose entry [t, o] is
+    the weight of key t - window + 1 + o.
+
+    Args:
+        head_num: how many heads the value features are cut into; a divisor of their number.
+        activation: g.
+        use_bias: whether there are b_q, b_k, b_v and b_o. A softmax does not see b_k, unless there is an activation.
+        kernel_initializer: of every kernel, each with a seed of its own.
+        bias_initializer: of every bias.
+        kernel_regularizer: of every kernel.
+        bias_regularizer: of every bias.
+        kernel_constraint: of every kernel.
+        bias_constraint: of every bias.
+        history_only: whether a query sees only keys at its own position and before.
+        window: a query at t sees only the keys at t - window + 1 to t + window - 1, that is, |query - key| < window;
+            None for all keys. It takes as many keys as queries, and costs tokens x window, not tokens x tokens.
+    """
+
+    def __init__(
+        self,
+        head_num: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_normal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        history_only: bool = False,
+        window: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if head_num < 1:
+            raise ValueError(f"Expected head_num of at least 1. Received head_num={head_num}.")
+        if window is not None and window < 1:
+            raise ValueError(f"Expected a window of at least 1, or None for all keys. Received window={window}.")
+        self.head_num = head_num
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
+        self.history_only = history_only
+        self.window = window
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        separate = isinstance(input_shape[0], list | tuple)
+        queries, keys, values = [shape[-1] for shape in (input_shape if separate else [input_shape] * 3)]
+        if values % self.head_num:
+            raise ValueError(
+                f"Expected value features that head_num divides. Received {values} with head_num={self.head_num}."
+            )
+        # The order of keras-multi-head.
+        self.query_kernel, self.query_bias = self._add_linear_map("query", queries, values)  # W_q, b_q
+        self.key_kernel, self.key_bias = self._add_linear_map("key", keys, values)  # W_k, b_k
+        self.value_kernel, self.value_bias = self._add_linear_map("value", values, values)  # W_v, b_v
+        self.output_kernel, self.output_bias = self._add_linear_map("output", values, values)  # W_o, b_o
+
+    def call(
+        self, inputs: Any, mask: Any = None, return_attention_scores: bool = False, return_band: bool = False
+    ) -> Tensor | tuple[Tensor, ...]:
+        if return_band and self.window is None:
+            raise ValueError("Expected a layer with a window, where a band is asked for. Received window=None.")
+        query_mask, key_mask = self._masks(mask)
+        states = inputs if isinstance(inputs, list | tuple) else [inputs] * 3
+        masked = [zero_padding(each, own) for each, own in zip(states, (query_mask, key_mask, key_mask), strict=True)]
+        queries = self._heads(masked[0], self.query_kernel, self.query_bias)  # [batch, heads, query, size]
+        keys = self._heads(masked[1], self.key_kernel, self.key_bias)  # [batch, heads, key, size]
+        values = self._heads(masked[2], self.value_kernel, self.value_bias)  # [batch, heads, key, size]
+        if self.window is None:
+            visible = visible_keys(queries, keys, key_mask, causal=self.history_only)
+            context, weights = attend(queries, keys, values, query_mask, visible)
+        else:
+            window = self._window_of(queries, keys)
+            context, weights = attend_nearby(queries, keys, values, query_mask, key_mask, window)
+        output = self._linear_map(merge_heads(context), self.output_kernel, self.output_bias)
+        output = zero_padding(output, query_mask)  # [batch, query, value features]
+        others = []
+        if return_attention_scores:
+            others.append(weights if self.window is None else band_to_map(weights, window))
+        if return_band:
+            others.append(weights)
+        return (output, *others) if others else output
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Tensor | None:
+        return previous_mask[0] if isinstance(previous_mask, list | tuple) else previous_mask
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "head_num": self.head_num,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
+            "history_only": self.history_only,
+            "window": self.window,
+        }
+
+    @staticmethod
+    def get_custom_objects() -> dict[str, type[keras.layers.Layer]]:
+        """What `keras.models.load_model` needs to be told to read a model of this layer."""
+        return {"MultiHeadAttention": MultiHeadAttention}
+
+    def _masks(self, mask: Any) -> tuple[Tensor | None, Tensor | None]:
+        """The mask of the queries, and the one of the keys and their values."""
+        if not isinstance(mask, list | tuple):
+            return mask, mask
+        query_mask, key_mask, value_mask = mask
+        if key_mask is None or value_mask is None:
+            return query_mask, value_mask if key_mask is None else key_mask
+        return query_mask, ops.logical_and(key_mask, value_mask)
+
+    def _window_of(self, queries: Tensor, keys: Tensor) -> Window:
+        if queries.shape[2] is not None and keys.shape[2] is not None and queries.shape[2] != keys.shape[2]:
+            raise ValueError(
+                f"Expected as many keys as queries, where there is a window. Received {queries.shape[2]} queries and "
+                f"{keys.shape[2]} keys."
+            )
+        assert self.window is not None
+        return Window(self.window - 1, 0 if self.history_only else self.window - 1)
+
+    def _heads(self, states: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        """Mapped and cut into heads: [batch, tokens, features] -> [batch, heads, tokens, size]."""
+        return split_heads(self._linear_map(states, kernel, bias), self.head_num)
+
+    def _linear_map(self, states: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        mapped = ops.matmul(states, kernel)
+        return self.activation(mapped if bias is None else mapped + bias)
+
+    def _add_linear_map(self, name: str, features: int, units: int) -> tuple[Tensor, Tensor | None]:
+        kernel = self.add_weight(
+            name=f"{name}_kernel",
+            shape=(features, units),
+            # One initializer object would give kernels of one shape the same values.
+            initializer=self.kernel_initializer.clone(),
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        if not self.use_bias:
+            return kernel, None
+        bias = self.add_weight(
+            name=f"{name}_bias",
+            shape=(units,),
+            initializer=self.bias_initializer.clone(),
+            regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint,
+        )
+        return kernel, bias
