@@ -1,5 +1,6 @@
 """Our layers answer what keras-self-attention answers, option by option."""
 
+import keras
 from keras import ops
 
 from models.layers import (
@@ -65,3 +66,13 @@ def test_residual_scaled_dot_product_attention(golden: GoldenSet) -> None:
     assert_near(output, without_padded_queries(golden.outputs["output"], golden))
     assert_near(scores, golden.outputs["scores"])
     assert_near(weights, without_padded_queries(golden.outputs["map"], golden))
+
+
+def test_a_model_saved_with_keras_self_attention_loads_with_our_layer() -> None:
+    """Its config names the layer by its class alone, and the weights lie in the order of ours."""
+    [golden] = read(HERE / "keras_self_attention_model.npz").sets
+    model = keras.models.load_model(
+        HERE / "keras_self_attention_model.keras", custom_objects=SeqSelfAttention.get_custom_objects()
+    )
+    assert type(model.get_layer("attention")) is SeqSelfAttention
+    assert_near(model(golden.inputs[0]), golden.outputs["output"])
