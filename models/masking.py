@@ -25,14 +25,37 @@ def masked_softmax(scores: Tensor, mask: Tensor | None, axis: int = -1) -> Tenso
         where nothing is left.
     """
     if mask is None:
-        return ops.softmax(scores, axis=axis)
+        return _softmax(scores, axis)
     dtype = backend.standardize_dtype(scores.dtype)
     mask = ops.cast(mask, "bool")
     scores = ops.where(mask, scores, ops.cast(_MASKED_SCORE.get(dtype, _MASKED_SCORE_DEFAULT), dtype))
-    weights = ops.where(mask, ops.softmax(scores, axis=axis), ops.cast(0, dtype))
+    weights = ops.where(mask, _softmax(scores, axis), ops.cast(0, dtype))
     total = ops.sum(weights, axis=axis, keepdims=True)
     # A row that is masked throughout sums to 0: divide it by 1.
     return weights / ops.where(total > 0, total, ops.ones_like(total))
+
+
+def attention_map(
+    scores: Tensor, query_mask: Tensor | None, key_mask: Tensor | None, *, causal: bool = False
+) -> Tensor:
+    """Each query's weights over the keys it may see.
+
+    Args:
+        scores: float[batch, query, key].
+        query_mask: bool[batch, query], or None where every query is real.
+        key_mask: bool[batch, key], or None where every key is real.
+        causal: no query sees a key that stands after it.
+
+    Returns:
+        float[batch, query, key] of the dtype of `scores`: rows sum to 1 over what the query sees; padded keys have
+        weight exactly 0; rows of padded queries, and of queries that see nothing, are zeros.
+    """
+    seen = None if key_mask is None else ops.expand_dims(key_mask, 1)  # [batch, 1, key]
+    if causal:
+        queries, keys = (ops.arange(ops.shape(scores)[axis], dtype="int32") for axis in (1, 2))
+        reached = ops.expand_dims(ops.expand_dims(queries, 1) >= keys, 0)  # [1, query, key]
+        seen = reached if seen is None else ops.logical_and(seen, reached)
+    return zero_padding(masked_softmax(scores, seen), query_mask)
 
 
 def uniform_weights(mask: Tensor, dtype: str) -> Tensor:
@@ -49,3 +72,10 @@ def zero_padding(states: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return states
     return ops.where(ops.expand_dims(mask, -1), states, ops.zeros_like(states))
+
+
+def _softmax(scores: Tensor, axis: int) -> Tensor:
+    if scores.shape[axis] == 1:
+        # A text of one token: its weight is 1. Keras' softmax says so too, and warns each time.
+        return ops.exp(scores - scores)
+    return ops.softmax(scores, axis=axis)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.masking import Tensor, masked_softmax, zero_padding
+from models.masking import Tensor, attention_map
 
 
 @keras.saving.register_keras_serializable("heed")
@@ -41,8 +41,7 @@ class ScaledDotProductSelfAttention(keras.layers.Layer):
     ) -> Tensor | tuple[Tensor, Tensor]:
         scale = math.sqrt(inputs.shape[-1]) if self.scale is None else self.scale
         scores = ops.matmul(inputs / scale, ops.transpose(inputs, (0, 2, 1)))  # [batch, query, key]
-        weights = masked_softmax(scores, None if mask is None else ops.expand_dims(mask, 1))
-        weights = zero_padding(weights, mask)
+        weights = attention_map(scores, mask, mask)
         context = ops.matmul(weights, inputs)  # [batch, query, features]
         return (context, weights) if return_attention_scores else context
 

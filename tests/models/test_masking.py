@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from keras import backend, ops
 
-from models.masking import masked_softmax, uniform_weights, zero_padding
+from models.masking import attention_map, masked_softmax, uniform_weights, zero_padding
 from tests.layer_checks import to_numpy
 from tests.models import numpy_reference as reference
 
@@ -56,6 +56,24 @@ def test_masked_softmax_along_another_axis_and_without_a_mask() -> None:
         to_numpy(masked_softmax(ops.array(scores), ops.ones(SHAPE, "bool"))),
         atol=1e-7,
     )
+
+
+def test_masked_softmax_of_a_lone_score_is_one_and_no_warning() -> None:
+    scores = ops.array([[[7.0]], [[-3e38]]])
+    assert to_numpy(masked_softmax(scores, None)).tolist() == [[[1]], [[1]]]
+    assert to_numpy(masked_softmax(scores, ops.array([[[True]], [[False]]]))).tolist() == [[[1]], [[0]]]
+
+
+def test_an_attention_map_looks_where_queries_may() -> None:
+    scores = ops.zeros((1, 3, 4))
+    queries, keys = np.array([[True, True, False]]), np.array([[False, True, True, True]])
+    both = to_numpy(attention_map(scores, ops.array(queries), ops.array(keys), causal=True))
+    assert both.tolist() == [[[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]]
+    keys_alone = to_numpy(attention_map(scores, None, ops.array(keys)))
+    np.testing.assert_allclose(keys_alone, [[[0, 1 / 3, 1 / 3, 1 / 3]] * 3], atol=1e-6)
+    causal_alone = to_numpy(attention_map(scores, None, None, causal=True))
+    expected = [[[1, 0, 0, 0], [1 / 2, 1 / 2, 0, 0], [1 / 3, 1 / 3, 1 / 3, 0]]]
+    np.testing.assert_allclose(causal_alone, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("constant", [1e4, 1e9])
