@@ -121,7 +121,8 @@ def check_shapes(layer: keras.layers.Layer, call: _Call) -> None:
 
         def symbol(value: np.ndarray, unknown: int = unknown) -> keras.KerasTensor:
             leading = unknown if value.shape[1] == tokens else min(unknown, 1)
-            return keras.KerasTensor((None,) * leading + value.shape[leading:], str(value.dtype))
+            trailing = [None if leading == 2 and size == tokens else size for size in value.shape[leading:]]  # of a map
+            return keras.KerasTensor((*(None,) * leading, *trailing), str(value.dtype))
 
         mask = None if call.mask is None else symbol(call.mask)
         symbolic = tree.flatten(call(layer, [symbol(value) for value in call.inputs], mask))
