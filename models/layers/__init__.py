@@ -11,6 +11,7 @@ from models.layers.masked_convolution import MaskedConvolution
 from models.layers.masked_pooling import MaskedPooling
 from models.layers.multi_head import MultiHeadSelfAttention
 from models.layers.padding_mask import PaddingMask
+from models.layers.positions import SinusoidalPositionEmbedding, TrainablePositionEmbedding
 from models.layers.rollout import AttentionRollout
 from models.layers.seq_self_attention import SeqSelfAttention
 from models.layers.token_weights import TokenWeights
@@ -29,7 +30,9 @@ __all__ = [
     "PaddingMask",
     "ScaledDotProductSelfAttention",
     "SeqSelfAttention",
+    "SinusoidalPositionEmbedding",
     "TokenWeights",
+    "TrainablePositionEmbedding",
     "TransformerBlock",
 ]
 
