@@ -19,7 +19,12 @@ class LinearHead(keras.layers.Layer):
     With two labels the contrast is that of label 1 against label 0; with more, that of the label with the highest
     logit against the others. The shares are exact because nothing but a sum stands between the values and the logits.
 
-    Input: pooled float[batch, features], values float[batch, tokens, features], coefficients r float[batch, tokens].
+    With several heads side by side in the pooled vector, pooled = concat over heads h of sum_j r_hj v_hj, a token's
+    share is the sum of its shares in the heads: contribution_j = sum_h r_hj (v_hj . w_c,h).
+
+    Input: pooled float[batch, features], values float[batch, tokens, features], coefficients r float[batch, tokens] or
+    float[batch, heads, tokens]. Where all heads sum the same values, these may be given once: float[batch, tokens,
+    features / heads].
     Output: {"logits": float32[batch, labels], "contributions": float32[batch, tokens]}, always in float32.
 
     Args:
@@ -42,6 +47,7 @@ class LinearHead(keras.layers.Layer):
         coefficients_shape: tuple[int | None, ...],
     ) -> None:
         features = pooled_shape[-1]
+        self.heads = coefficients_shape[1] if len(coefficients_shape) == 3 else 1
         self.kernel = self.add_weight(
             name="kernel", shape=(features, self.labels), initializer="glorot_uniform", dtype="float32", autocast=False
         )
@@ -53,8 +59,11 @@ class LinearHead(keras.layers.Layer):
         pooled = self.pooled_dropout(ops.cast(pooled, "float32"), training=training)
         logits = ops.matmul(pooled, self.kernel) + self.bias  # [batch, labels]
         kernel = ops.take(self._contrasts(self.kernel), self._target(logits), axis=1)  # [features, batch]
-        shares = ops.einsum("btf,fb->bt", ops.cast(values, "float32"), kernel)  # [batch, tokens]
-        return {"logits": logits, "contributions": shares * ops.cast(coefficients, "float32")}
+        values, coefficients = ops.cast(values, "float32"), ops.cast(coefficients, "float32")
+        if len(coefficients.shape) == 2:
+            shares = ops.einsum("btf,fb->bt", values, kernel)  # [batch, tokens]
+            return {"logits": logits, "contributions": shares * coefficients}
+        return {"logits": logits, "contributions": self._sum_of_heads(values, coefficients, kernel)}
 
     def base(self, target: int) -> float:
         """What the contrast of label `target` is before any token is read: b_c."""
@@ -62,6 +71,17 @@ class LinearHead(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "labels": self.labels, "dropout": self.dropout}
+
+    def _sum_of_heads(self, values: Tensor, coefficients: Tensor, kernel: Tensor) -> Tensor:
+        size = kernel.shape[0] // self.heads
+        kernel = ops.reshape(kernel, (self.heads, size, -1))  # [heads, size, batch]
+        if values.shape[-1] == size:
+            shares = ops.einsum("bts,hsb->bht", values, kernel)  # [batch, heads, tokens]
+        else:
+            tokens = ops.shape(values)[1]
+            values = ops.reshape(values, (-1, tokens, self.heads, size))  # [batch, tokens, heads, size]
+            shares = ops.einsum("bths,hsb->bht", values, kernel)  # [batch, heads, tokens]
+        return ops.sum(shares * coefficients, axis=1)  # [batch, tokens]
 
     def _target(self, logits: Tensor) -> Tensor:
         if self.labels == 2:

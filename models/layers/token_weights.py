@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from models.masking import Tensor
+from models.windows import Window, band_column_sums
 
 
 @keras.saving.register_keras_serializable("heed")
@@ -14,17 +15,37 @@ class TokenWeights(keras.layers.Layer):
 
         context = A v,  pooled = u context   =>   pooled = (u A) v,  coefficients = u A
 
-    Exact with respect to the values v the map was applied to.
+    Exact with respect to the values v the map was applied to. With several heads each has coefficients of its own,
+    exact for the values of that head.
 
-    Input: the map A, float[batch, query, key], and the pooling coefficients u, float[batch, query].
-    Output: float[batch, key].
+    Input: the map A, float[batch, query, key] or float[batch, heads, query, key], and the pooling coefficients u,
+    float[batch, query].
+    Output: float[batch, key] or float[batch, heads, key].
+
+    Args:
+        window: (before, after), where the map is given as the band of a local attention, float[batch, (heads,) query,
+            before + 1 + after]; None for a full map.
+        head_mean: whether the heads are averaged: float[batch, key]. As a statement on the pooled vector that is an
+            approximation, as heads differ in what they make of a token.
     """
+
+    def __init__(self, window: tuple[int, int] | None = None, *, head_mean: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.window = None if window is None else Window(*window)
+        self.head_mean = head_mean
 
     def build(self, scores_shape: tuple[int | None, ...], coefficients_shape: tuple[int | None, ...]) -> None:
         """Nothing is learned."""
 
     def call(self, scores: Tensor, coefficients: Tensor) -> Tensor:
-        return ops.einsum("bq,bqk->bk", coefficients, scores)  # [batch, key]
+        if self.window is not None:
+            sums = band_column_sums(scores, coefficients, self.window)  # [batch, (heads,) key]
+        elif len(scores.shape) == 4:
+            sums = ops.einsum("bq,bhqk->bhk", coefficients, scores)  # [batch, heads, key]
+        else:
+            sums = ops.einsum("bq,bqk->bk", coefficients, scores)  # [batch, key]
+        return ops.mean(sums, axis=1) if self.head_mean else sums
 
     def get_config(self) -> dict[str, Any]:
-        return dict(super().get_config())
+        window = None if self.window is None else list(self.window)
+        return {**super().get_config(), "window": window, "head_mean": self.head_mean}
