@@ -1,6 +1,7 @@
-"""Additive attention pooling: one learned query looks at every position once."""
+"""Attention pooling: one learned query looks at every position once."""
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 import keras
 from keras import ops
@@ -10,32 +11,40 @@ from models.masking import Tensor, masked_softmax
 
 @keras.saving.register_keras_serializable("heed")
 class AdditiveAttentionPooling(keras.layers.Layer):
-    """Weighted mean of the states, the weights scored by a small network.
+    """Weighted mean of the states, each weight scored by looking at that state alone.
 
-        u_t = activation(h_t W + b),  z_t = u_t . c,  a = softmax over the real t of z,  pooled = sum_t a_t h_t
+        tanh:    u_t = activation(h_t W + b),  z_t = u_t . c
+        linear:  z_t = h_t . w + b
+        dot:     z_t = h_t . w / sqrt(features)
+        a = softmax over the real t of z / temperature,  pooled = sum_t a_t h_t
 
-    Yang et al. 2016, "Hierarchical Attention Networks for Document Classification", equations 5 to 7. Without the
-    bias it is the pooling often copied as `attention_2`.
+    "tanh" is Yang et al. 2016, "Hierarchical Attention Networks for Document Classification", equations 5 to 7;
+    without the bias it is the pooling often copied as `attention_2`. "tanh" with half as many units as features, and
+    "dot", are the two attentions of Jain and Wallace 2019, "Attention is not Explanation".
 
     Input: float[batch, tokens, features]; mask bool[batch, tokens].
     Output: float[batch, features], and with `return_attention_scores=True` also the weights float[batch, tokens]:
     at least 0, exactly 0 on padding, summing to 1 over the real tokens. A row with no real token gives zeros.
 
     Args:
-        units: width of u.
-        use_bias: whether b is learned.
-        activation: of u; any Keras activation.
-        kernel_initializer: of W.
+        units: width of u; of "tanh" alone.
+        score: "tanh", "linear" or "dot".
+        temperature: what the scores are divided by; above 1 the weights are more alike, below 1 less.
+        use_bias: whether b is learned; "dot" has none. A softmax does not see that of "linear": it gets no gradient.
+        activation: of u, any Keras activation; of "tanh" alone.
+        kernel_initializer: of W and w.
         bias_initializer: of b.
         query_initializer: of c.
-        kernel_regularizer: of W and c.
-        kernel_constraint: of W and c.
+        kernel_regularizer: of W, w and c.
+        kernel_constraint: of W, w and c.
     """
 
     def __init__(
         self,
         units: int = 64,
+        score: Literal["tanh", "linear", "dot"] = "tanh",
         *,
+        temperature: float = 1.0,
         use_bias: bool = True,
         activation: Any = "tanh",
         kernel_initializer: Any = "glorot_uniform",
@@ -48,7 +57,13 @@ class AdditiveAttentionPooling(keras.layers.Layer):
         super().__init__(**kwargs)
         if units < 1:
             raise ValueError(f"Expected units of at least 1. Received units={units}.")
+        if score not in ("tanh", "linear", "dot"):
+            raise ValueError(f"Expected score 'tanh', 'linear' or 'dot'. Received {score!r}.")
+        if temperature <= 0:
+            raise ValueError(f"Expected a positive temperature. Received temperature={temperature}.")
         self.units = units
+        self.score = score
+        self.temperature = temperature
         self.use_bias = use_bias
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -59,32 +74,25 @@ class AdditiveAttentionPooling(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(input_shape[-1], self.units),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+        width = self.units if self.score == "tanh" else 1
+        self.kernel = self._add_kernel("kernel", (input_shape[-1], width), self.kernel_initializer)  # W or w
         self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.units,), initializer=self.bias_initializer)
-        self.query = self.add_weight(
-            name="query",
-            shape=(self.units, 1),
-            initializer=self.query_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+        if self.use_bias and self.score != "dot":
+            self.bias = self.add_weight(name="bias", shape=(width,), initializer=self.bias_initializer)  # b
+        self.query = None
+        if self.score == "tanh":
+            self.query = self._add_kernel("query", (width, 1), self.query_initializer)  # c
 
     def call(
         self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False
     ) -> Tensor | tuple[Tensor, Tensor]:
-        hidden = ops.matmul(inputs, self.kernel)  # [batch, tokens, units]
+        scores = ops.matmul(inputs, self.kernel)  # [batch, tokens, units or 1]
         if self.bias is not None:
-            hidden = hidden + self.bias
-        scores = ops.squeeze(ops.matmul(self.activation(hidden), self.query), axis=-1)  # [batch, tokens]
-        weights = masked_softmax(scores, mask)
+            scores = scores + self.bias
+        if self.query is not None:
+            scores = ops.matmul(self.activation(scores), self.query)  # [batch, tokens, 1]
+        scale = self.temperature * (math.sqrt(inputs.shape[-1]) if self.score == "dot" else 1)
+        weights = masked_softmax(ops.squeeze(scores, axis=-1) / scale, mask)  # [batch, tokens]
         pooled = ops.einsum("bt,btf->bf", weights, inputs)  # [batch, features]
         return (pooled, weights) if return_attention_scores else pooled
 
@@ -95,6 +103,8 @@ class AdditiveAttentionPooling(keras.layers.Layer):
         return {
             **super().get_config(),
             "units": self.units,
+            "score": self.score,
+            "temperature": self.temperature,
             "use_bias": self.use_bias,
             "activation": keras.activations.serialize(self.activation),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
@@ -103,3 +113,12 @@ class AdditiveAttentionPooling(keras.layers.Layer):
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
         }
+
+    def _add_kernel(self, name: str, shape: tuple[int | None, ...], initializer: Any) -> Tensor:
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )

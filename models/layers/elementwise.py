@@ -72,7 +72,7 @@ class ElementwiseSelfAttention(keras.layers.Layer):
         return_values: bool = False,
     ) -> Tensor | tuple[Tensor, ...]:
         self._check_length(inputs, mask)
-        rows = None if self.max_length is None else self._positions(inputs, mask)
+        rows = None if self.max_length is None else self._rows(inputs, mask, self.max_length)
         scale = math.sqrt(inputs.shape[-1]) if self.scale is None else self.scale
         queries = inputs * self._at(self.query_gain, rows) / scale
         keys = inputs * self._at(self.key_gain, rows)
@@ -130,10 +130,10 @@ class ElementwiseSelfAttention(keras.layers.Layer):
                 f"Received inputs of shape {tuple(inputs.shape)}."
             )
 
-    def _positions(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+    def _rows(self, inputs: Tensor, mask: Tensor | None, max_length: int) -> Tensor:
         """Which row of the gains a token takes, counted over real tokens: int32[batch, tokens]."""
         real = ops.ones_like(inputs[..., 0], dtype="bool") if mask is None else mask
-        return ops.clip(ops.cumsum(ops.cast(real, "int32"), axis=1) - 1, 0, self.max_length - 1)
+        return ops.clip(ops.cumsum(ops.cast(real, "int32"), axis=1) - 1, 0, max_length - 1)
 
     def _at(self, gain: Tensor, rows: Tensor | None) -> Tensor:
         return gain if rows is None else ops.take(gain, rows, axis=0)  # [1, features] or [batch, tokens, features]

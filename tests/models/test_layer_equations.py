@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from models.layers import (
-    AdditiveAttentionPooling,
     LinearHead,
     MaskedConvolution,
     MaskedPooling,
@@ -36,24 +35,6 @@ def float64(*tensors: Any) -> list[np.ndarray]:
 # --- numbers worked by hand: softmax of (ln 1, ln 3) is (1/4, 3/4) ---
 
 LN3 = float(np.log(3))
-
-
-def test_additive_pooling_by_hand() -> None:
-    layer = AdditiveAttentionPooling(1, activation="linear")
-    weighted(layer, [(None, None, 2)], [[1], [0]], [5], [[1]])  # z is the first feature plus 5
-    states = np.array([[[0, 4], [LN3, 8], [100, 100]]], "float32")
-    pooled, weights = float64(*layer(states, mask=np.array([[1, 1, 0]], bool), return_attention_scores=True))
-    np.testing.assert_allclose(weights, [[0.25, 0.75, 0]], atol=1e-6)
-    np.testing.assert_allclose(pooled, [[0.75 * LN3, 0.25 * 4 + 0.75 * 8]], rtol=1e-6)
-
-
-def test_dot_product_by_hand() -> None:
-    root = np.sqrt(LN3)  # scores: root * root = ln 3 with itself, 0 with the other
-    states = np.array([[[root], [0], [9]]], "float32")
-    layer = ScaledDotProductSelfAttention(scale=1.0)
-    context, scores = float64(*layer(states, mask=np.array([[1, 1, 0]], bool), return_attention_scores=True))
-    np.testing.assert_allclose(scores, [[[0.75, 0.25, 0], [0.5, 0.5, 0], [0, 0, 0]]], atol=1e-6)
-    np.testing.assert_allclose(context, [[[0.75 * root], [0.5 * root], [0]]], atol=1e-6)
 
 
 def test_seq_self_attention_multiplicative_by_hand() -> None:
@@ -146,26 +127,6 @@ def test_padding_mask_by_hand() -> None:
 # --- against a restatement in float64 ---
 
 
-def test_additive_pooling_is_its_equation() -> None:
-    layer = AdditiveAttentionPooling(4, bias_initializer="random_normal")
-    pooled, weights = float64(*layer(STATES, mask=MASK, return_attention_scores=True))
-    learned = float64(*layer.get_weights())
-    for row, (states, mask) in enumerate(zip(STATES.astype("float64"), MASK, strict=True)):
-        expected_pooled, expected_weights = reference.additive_pooling(states, mask, *learned)
-        np.testing.assert_allclose(weights[row], expected_weights, atol=1e-6)
-        np.testing.assert_allclose(pooled[row], expected_pooled, atol=1e-6)
-
-
-def test_dot_product_is_its_equation_and_keras_own() -> None:
-    context, scores = float64(*ScaledDotProductSelfAttention()(STATES, mask=MASK, return_attention_scores=True))
-    for row, (states, mask) in enumerate(zip(STATES.astype("float64"), MASK, strict=True)):
-        expected_context, expected_scores = reference.dot_product(states, mask)
-        np.testing.assert_allclose(scores[row], expected_scores, atol=1e-6)
-        np.testing.assert_allclose(context[row], expected_context, atol=1e-6)
-    keras_own = keras.layers.Attention()([STATES / np.sqrt(3), STATES])
-    np.testing.assert_allclose(to_numpy(ScaledDotProductSelfAttention()(STATES)), to_numpy(keras_own), atol=1e-6)
-
-
 @pytest.mark.parametrize("attention_type", ["additive", "multiplicative"])
 def test_seq_self_attention_is_its_equation(attention_type: Any) -> None:
     layer = SeqSelfAttention(4, attention_type, attention_activation="sigmoid", bias_initializer="random_normal")
@@ -184,36 +145,6 @@ def test_seq_self_attention_is_its_equation(attention_type: Any) -> None:
 REAL = STATES[0].astype("float64")  # five real states
 PADDED = np.concatenate([REAL, np.full((3, 3), 0.5)])  # a padded position has a vector like any other
 PADDED_MASK = np.array([True] * 5 + [False] * 3)
-
-
-def test_attention_1_lets_padding_take_part_and_ours_does_not() -> None:
-    published = [reference.attention_1_as_published(states) for states in (REAL, PADDED)]
-    assert np.abs(published[0] - published[1]).max() > 0.5
-    ours = []
-    for states, mask in ((REAL, PADDED_MASK[:5]), (PADDED, PADDED_MASK)):
-        context = ScaledDotProductSelfAttention()(states[None].astype("float32"), mask=mask[None])
-        ours.append(to_numpy(MaskedPooling("sum")(context, mask=mask[None])))
-    np.testing.assert_allclose(ours[0], published[0][None], rtol=1e-5)
-    np.testing.assert_allclose(ours[1], ours[0], atol=1e-6)
-
-
-def test_attention_1_sums_what_grows_with_the_text_and_a_mean_does_not() -> None:
-    twice = np.concatenate([REAL, REAL])
-    assert np.allclose(reference.attention_1_as_published(twice), 2 * reference.attention_1_as_published(REAL))
-    means = [
-        to_numpy(MaskedPooling("mean")(ScaledDotProductSelfAttention()(states[None].astype("float32"))))
-        for states in (REAL, twice)
-    ]
-    np.testing.assert_allclose(means[1], means[0], atol=1e-6)
-
-
-def test_attention_2_spreads_its_softmax_over_padding_and_ours_does_not() -> None:
-    layer = AdditiveAttentionPooling(4, use_bias=False)
-    _, ours = layer(PADDED[None].astype("float32"), mask=PADDED_MASK[None], return_attention_scores=True)
-    published = reference.attention_2_as_published(PADDED, *float64(*layer.get_weights()))
-    assert published[~PADDED_MASK].sum() > 0.2
-    unpadded = reference.attention_2_as_published(REAL, *float64(*layer.get_weights()))
-    np.testing.assert_allclose(to_numpy(ours)[0], np.concatenate([unpadded, np.zeros(3)]), atol=1e-6)
 
 
 def test_seq_self_attention_published_attends_to_padded_keys_and_ours_does_not() -> None:

@@ -8,12 +8,10 @@ import pytest
 
 from models.layers import (
     CUSTOM_OBJECTS,
-    AdditiveAttentionPooling,
     LinearHead,
     MaskedConvolution,
     MaskedPooling,
     PaddingMask,
-    ScaledDotProductSelfAttention,
     SeqSelfAttention,
     TokenWeights,
 )
@@ -27,23 +25,6 @@ SHARES = GENERATOR.dirichlet(np.ones(5), size=4).astype("float32")
 IDS = np.array([[2, 3, 0], [0, 0, 0]], "int32")
 
 CASES: dict[str, Case] = {
-    "additive_pooling": Case(AdditiveAttentionPooling, {"units": 4}, (STATES,), {"mask": MASK}),
-    "additive_pooling_of_every_option": Case(
-        AdditiveAttentionPooling,
-        {
-            "units": 2,
-            "use_bias": False,
-            "activation": "softsign",
-            "kernel_initializer": keras.initializers.RandomNormal(stddev=0.1),
-            "query_initializer": "ones",
-            "kernel_regularizer": keras.regularizers.L2(0.1),
-            "kernel_constraint": keras.constraints.MaxNorm(3),
-        },
-        (STATES,),
-        {"mask": MASK},
-    ),
-    "dot_product": Case(ScaledDotProductSelfAttention, {}, (STATES,), {"mask": MASK}),
-    "dot_product_of_another_scale": Case(ScaledDotProductSelfAttention, {"scale": 0.7}, (STATES,), {"mask": MASK}),
     "seq_additive": Case(
         SeqSelfAttention,
         {"units": 4},
@@ -124,9 +105,6 @@ def test_every_registered_layer_is_exported() -> None:
 @pytest.mark.parametrize(
     ("layer_class", "arguments"),
     [
-        (AdditiveAttentionPooling, {"units": 0}),
-        (ScaledDotProductSelfAttention, {"scale": 0.0}),
-        (ScaledDotProductSelfAttention, {"scale": -1.0}),
         (SeqSelfAttention, {"units": 0}),
         (SeqSelfAttention, {"attention_type": "divisive"}),
         (LinearHead, {"labels": 1}),
