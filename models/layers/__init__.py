@@ -14,6 +14,7 @@ from models.layers.padding_mask import PaddingMask
 from models.layers.positions import SinusoidalPositionEmbedding, TrainablePositionEmbedding
 from models.layers.rollout import AttentionRollout
 from models.layers.seq_self_attention import SeqSelfAttention
+from models.layers.seq_weighted import SeqWeightedAttention
 from models.layers.token_weights import TokenWeights
 from models.layers.transformer import TransformerBlock
 
@@ -30,6 +31,7 @@ __all__ = [
     "PaddingMask",
     "ScaledDotProductSelfAttention",
     "SeqSelfAttention",
+    "SeqWeightedAttention",
     "SinusoidalPositionEmbedding",
     "TokenWeights",
     "TrainablePositionEmbedding",
