@@ -3,10 +3,12 @@
 import keras
 
 from models.layers.additive_pooling import AdditiveAttentionPooling
+from models.layers.atrous import AtrousSelfAttention
 from models.layers.dot_product import ScaledDotProductSelfAttention
 from models.layers.elementwise import ElementwiseSelfAttention
 from models.layers.keras_multi_head import MultiHeadAttention
 from models.layers.linear_head import LinearHead
+from models.layers.local import LocalSelfAttention
 from models.layers.masked_convolution import MaskedConvolution
 from models.layers.masked_pooling import MaskedPooling
 from models.layers.multi_head import MultiHeadSelfAttention
@@ -15,15 +17,18 @@ from models.layers.positions import SinusoidalPositionEmbedding, TrainablePositi
 from models.layers.rollout import AttentionRollout
 from models.layers.seq_self_attention import SeqSelfAttention
 from models.layers.seq_weighted import SeqWeightedAttention
+from models.layers.sparse import SparseSelfAttention
 from models.layers.token_weights import TokenWeights
 from models.layers.transformer import TransformerBlock
 
 __all__ = [
     "CUSTOM_OBJECTS",
     "AdditiveAttentionPooling",
+    "AtrousSelfAttention",
     "AttentionRollout",
     "ElementwiseSelfAttention",
     "LinearHead",
+    "LocalSelfAttention",
     "MaskedConvolution",
     "MaskedPooling",
     "MultiHeadAttention",
@@ -33,6 +38,7 @@ __all__ = [
     "SeqSelfAttention",
     "SeqWeightedAttention",
     "SinusoidalPositionEmbedding",
+    "SparseSelfAttention",
     "TokenWeights",
     "TrainablePositionEmbedding",
     "TransformerBlock",
