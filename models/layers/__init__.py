@@ -12,9 +12,13 @@ from models.layers.local import LocalSelfAttention
 from models.layers.masked_convolution import MaskedConvolution
 from models.layers.masked_pooling import MaskedPooling
 from models.layers.multi_head import MultiHeadSelfAttention
+from models.layers.multi_head_of import MultiHead
 from models.layers.padding_mask import PaddingMask
 from models.layers.positions import SinusoidalPositionEmbedding, TrainablePositionEmbedding
+from models.layers.remove_mask import RemoveMask
+from models.layers.residual_scaled_dot_product import ResidualScaledDotProductAttention
 from models.layers.rollout import AttentionRollout
+from models.layers.scaled_dot_product import ScaledDotProductAttention
 from models.layers.seq_self_attention import SeqSelfAttention
 from models.layers.seq_weighted import SeqWeightedAttention
 from models.layers.sparse import SparseSelfAttention
@@ -31,9 +35,13 @@ __all__ = [
     "LocalSelfAttention",
     "MaskedConvolution",
     "MaskedPooling",
+    "MultiHead",
     "MultiHeadAttention",
     "MultiHeadSelfAttention",
     "PaddingMask",
+    "RemoveMask",
+    "ResidualScaledDotProductAttention",
+    "ScaledDotProductAttention",
     "ScaledDotProductSelfAttention",
     "SeqSelfAttention",
     "SeqWeightedAttention",
