@@ -33,6 +33,7 @@ class TokenWeights(keras.layers.Layer):
         super().__init__(**kwargs)
         self.window = None if window is None else Window(*window)
         self.head_mean = head_mean
+        self.supports_masking = True
 
     def build(self, scores_shape: tuple[int | None, ...], coefficients_shape: tuple[int | None, ...]) -> None:
         """Nothing is learned."""
@@ -45,6 +46,9 @@ class TokenWeights(keras.layers.Layer):
         else:
             sums = ops.einsum("bq,bqk->bk", coefficients, scores)  # [batch, key]
         return ops.mean(sums, axis=1) if self.head_mean else sums
+
+    def compute_mask(self, scores: Tensor, coefficients: Tensor, previous_mask: Any = None) -> None:
+        return None  # coefficients, not states
 
     def get_config(self) -> dict[str, Any]:
         window = None if self.window is None else list(self.window)
