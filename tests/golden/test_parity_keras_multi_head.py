@@ -26,7 +26,7 @@ def test_multi_head_attention(golden: GoldenSet) -> None:
 
 @sets_of("keras_multi_head", "MultiHead")
 def test_multi_head(golden: GoldenSet) -> None:
-    arguments = dict(golden.arguments)
-    child = getattr(layers, arguments.pop("layer"))(**arguments.pop("layer_arguments"))
-    layer = loaded(MultiHead(child, **arguments), golden)
+    given = golden.arguments
+    child = getattr(layers, given["layer"])(**given["layer_arguments"])
+    layer = loaded(MultiHead(child, given["layer_num"], hidden_dim=given["hidden_dim"], stack=True), golden)
     assert_near(layer(golden.inputs[0]), golden.outputs["output"])
