@@ -283,7 +283,7 @@ def test_the_published_regularizer_and_constraint_are_fixed_and_ours_are_argumen
     assert all(weight.regularizer is None and weight.constraint is None for weight in published.weights)
     ours = ElementwiseSelfAttention(gain_regularizer="l2", gain_constraint="non_neg")
     ours(STATES)
-    np.testing.assert_allclose(sum(float(loss) for loss in ours.losses), 3 * 3 * 0.01, rtol=1e-6)
+    np.testing.assert_allclose(sum(to_numpy(loss) for loss in ours.losses), 3 * 3 * 0.01, rtol=1e-6)
     assert all(weight.constraint is not None for weight in ours.weights)
 
 
