@@ -21,12 +21,14 @@ from models.layers.rollout import AttentionRollout
 from models.layers.scaled_dot_product import ScaledDotProductAttention
 from models.layers.seq_self_attention import SeqSelfAttention
 from models.layers.seq_weighted import SeqWeightedAttention
+from models.layers.source_names import SOURCE_NAMES
 from models.layers.sparse import SparseSelfAttention
 from models.layers.token_weights import TokenWeights
 from models.layers.transformer import TransformerBlock
 
 __all__ = [
     "CUSTOM_OBJECTS",
+    "SOURCE_NAMES",
     "AdditiveAttentionPooling",
     "AtrousSelfAttention",
     "AttentionRollout",
