@@ -87,7 +87,7 @@ class _Stacks:
         self._places: dict[tuple[str, bytes], int] = {}
 
     def add(self, value: np.ndarray) -> tuple[str, int]:
-        value = np.ascontiguousarray(value)
+        value = np.array(value, order="C")
         stack = f"{value.dtype.name}_{'x'.join(map(str, value.shape))}"
         rows = self.rows.setdefault(stack, [])
         place = self._places.setdefault((stack, value.tobytes()), len(rows))
