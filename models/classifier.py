@@ -51,10 +51,10 @@ MECHANISMS: dict[str, MechanismFacts] = {
         "exact", _COLUMN_RULE, lambda config: ScaledDotProductSelfAttention(name="attention")
     ),
     "seq_additive": MechanismFacts(
-        "exact", _COLUMN_RULE, lambda config: SeqSelfAttention(config.attention_units, "additive", name="attention")
+        "exact", _COLUMN_RULE, lambda config: SeqSelfAttention(config.attention_units, name="attention")
     ),
     "seq_multiplicative": MechanismFacts(
-        "exact", _COLUMN_RULE, lambda config: SeqSelfAttention(1, "multiplicative", name="attention")
+        "exact", _COLUMN_RULE, lambda config: SeqSelfAttention(attention_type="multiplicative", name="attention")
     ),
 }
 

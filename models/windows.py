@@ -5,6 +5,7 @@ at least width - 1, so that the keys of a block lie within itself and its neighb
 concatenation or a product of small matrices. Leading axes are arbitrary, and the number of tokens may be unknown.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from keras import ops
@@ -27,23 +28,31 @@ class Window(NamedTuple):
         return self.before + 1 + self.after
 
 
-def band_scores(queries: Tensor, keys: Tensor, window: Window) -> Tensor:
-    """Dot products of each query with the keys in its window.
+def dot_scores(queries: Tensor, keys: Tensor) -> Tensor:
+    """Dot products of all pairs: float[..., query, features] and [..., key, features] -> float[..., query, key]."""
+    return ops.matmul(queries, ops.swapaxes(keys, -1, -2))
+
+
+def band_scores(
+    queries: Tensor, keys: Tensor, window: Window, score: Callable[[Tensor, Tensor], Tensor] = dot_scores
+) -> Tensor:
+    """Scores of each query with the keys in its window.
 
     Args:
         queries: float[..., tokens, features].
         keys: float[..., tokens, features].
         window: which keys.
+        score: what scores all pairs of a block of queries and the keys within their reach.
 
     Returns:
-        float[..., tokens, width]; 0 where there is no such key.
+        float[..., tokens, width]; where there is no such key, the score of a key of zeros.
     """
     leading, tokens = _leading(queries), ops.shape(queries)[-2]
     clipped = _clipped(window, tokens)
     block = _block_size(clipped)
     query_blocks = _in_blocks(queries, block)  # [..., blocks, block, features]
     key_blocks = _reach(keys, clipped, block)  # [..., blocks, block + width - 1, features]
-    scores = ops.matmul(query_blocks, ops.swapaxes(key_blocks, -1, -2))  # [..., blocks, block, block + width - 1]
+    scores = score(query_blocks, key_blocks)  # [..., blocks, block, block + width - 1]
     band = ops.reshape(_skewed(scores, clipped.width), (*leading, -1, clipped.width))
     return _widened(band[..., :tokens, :], clipped, window)  # [..., tokens, width]
 
@@ -112,6 +121,31 @@ def band_column_sums(band: Tensor, coefficients: Tensor, window: Window) -> Tens
     next_one = _padded(_padded(reached[..., block:], -1, 0, block - clipped.width + 1), -2, 1, 0)
     sums = ops.reshape(own + next_one, (*_leading(own), -1))
     return sums[..., clipped.before : clipped.before + tokens]
+
+
+def band_distance_from_identity(band: Tensor, mask: Tensor | None, window: Window) -> Tensor:
+    """How far apart the rows of real queries are: ||A A^T - I||^2 over them, of the map A of each band.
+
+    Args:
+        band: float[batch, tokens, width], 0 where the key does not exist or the query is padding.
+        mask: bool[batch, tokens], True where there is a token; None where all are.
+        window: which keys.
+
+    Returns:
+        float[batch].
+    """
+    clipped = _clipped(window, ops.shape(band)[-2])
+    block = _block_size(clipped)
+    rows = _unskewed(_in_blocks(_narrowed(band, clipped, window), block))  # [batch, blocks, block, block + width - 1]
+    real = ops.ones_like(band[..., :1]) if mask is None else ops.cast(ops.expand_dims(mask, -1), band.dtype)
+    position = ops.arange(block, dtype="int32")
+    identity = ops.cast(ops.expand_dims(position, 1) == position, band.dtype) * _in_blocks(real, block)
+    within = dot_scores(rows, rows) - identity  # [batch, blocks, block, block]
+    # Rows of a block share keys with those of the next one, and of no other.
+    across = dot_scores(
+        rows[:, :-1, :, block:], rows[:, 1:, :, : clipped.width - 1]
+    )  # [batch, blocks - 1, block, block]
+    return ops.sum(ops.square(within), axis=(1, 2, 3)) + 2 * ops.sum(ops.square(across), axis=(1, 2, 3))
 
 
 def unfold(states: Tensor, window: Window) -> Tensor:

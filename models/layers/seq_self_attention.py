@@ -1,76 +1,148 @@
-"""Self-attention with learned scores between every pair of positions, additive or multiplicative."""
+"""Self-attention with learned scores between the positions of a text: all of them, the nearest or the earlier ones."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import keras
 from keras import ops
 
-from models.masking import Tensor, masked_softmax, zero_padding
+from models.layers.additive_scores import additive_scores
+from models.masking import Tensor, attention_map, masked_softmax, zero_padding
+from models.windows import (
+    Window,
+    band_context,
+    band_distance_from_identity,
+    band_mask,
+    band_scores,
+    band_to_map,
+    dot_scores,
+)
+
+# What keras-self-attention writes into the config of a layer that sees all of the past.
+_WIDTH_OF_ALL_THE_PAST = 1_000_000_000
+# What it subtracts from a score that it masks.
+_UPSTREAM_PENALTY = 10000.0
 
 
 @keras.saving.register_keras_serializable("heed")
 class SeqSelfAttention(keras.layers.Layer):
-    """Each position becomes a weighted mean of all positions; the values are the raw inputs.
+    """Each position becomes a weighted mean of the positions it sees; the values are the raw inputs.
 
         additive:        h_tt' = tanh(x_t W_t + x_t' W_x + b_h),  e_tt' = h_tt' . W_a + b_a
         multiplicative:  e_tt' = x_t W_a x_t'^T + b_a
-        A = softmax over the real keys t' of attention_activation(e),  context = A x
+        A = softmax over the real keys t' that t sees of attention_activation(e) / scale,  context = A x
 
     The additive score is that of Bahdanau et al. 2014 as used between positions of one text by Zheng et al. 2018,
-    "OpenTag" (arXiv 1806.01264), equations 9 and 10; the layer follows `keras-self-attention`, but masks keys for
-    every query, so that no weight falls on padding.
+    "OpenTag" (arXiv 1806.01264), equations 9 and 10. The layer has the options of `keras-self-attention` 0.51.0, in
+    its order, and loads its weights; but it masks keys for every query, so that no weight falls on padding. With an
+    `attention_width`, time and memory grow with tokens x width.
 
     Input: float[batch, tokens, features]; mask bool[batch, tokens].
-    Output: float[batch, tokens, features], zeros on padding, and with `return_attention_scores=True` also the map
-    float[batch, query, key]: rows of padded queries and columns of padded keys are exactly 0.
+    Output: float[batch, tokens, features], zeros on padding; with `return_attention_scores=True` also the map
+    float[batch, query, key]: rows of padded queries and columns of padded keys are exactly 0; with `return_band=True`
+    also the band float[batch, tokens, width], whose entry [t, o] is the weight of key t - window.before + o.
 
     Args:
         units: width of h; of no effect on multiplicative scores.
+        attention_width: how many keys t sees: those from t - width // 2 on, so that an even width reaches one further
+            back than ahead; with `history_only` the last ones up to t. None for all.
         attention_type: "additive" or "multiplicative".
+        return_attention: as if every call said `return_attention_scores=True`.
+        history_only: t sees no key after itself.
+        kernel_initializer: of every kernel, each with a seed of its own.
+        bias_initializer: of every bias.
+        kernel_regularizer: of every kernel.
+        bias_regularizer: of every bias.
+        kernel_constraint: of every kernel.
+        bias_constraint: of every bias.
         use_additive_bias: whether b_h is learned.
         use_attention_bias: whether b_a is learned. A softmax does not see it, so it is of no effect, and gets no
             gradient, unless there is an `attention_activation`.
         attention_activation: applied to e before the softmax. "sigmoid" makes the weights nearly uniform: within a
-            row no weight can be more than e = 2.718 times another.
-        kernel_initializer: of every kernel, each with a seed of its own.
-        bias_initializer: of every bias.
-        kernel_regularizer: of every kernel.
-        kernel_constraint: of every kernel.
+            row no weight can be more than e = 2.718 times another, unless a `scale` below 1 spreads them.
+        attention_regularizer_weight: adds this many times the mean over texts of ||A A^T - I||^2 / n to the loss,
+            over the n real rows. It is least where no two queries look at the same keys, so it drives each position
+            towards a key of its own: away from maps in which all look at the few words that matter.
+        scale: what the scores are divided by before the softmax; None for 1. sqrt(features) keeps multiplicative
+            scores of wide inputs from saturating it.
+        mask_mode: "keys", or "upstream" to answer as keras-self-attention does where there is padding: weight falls
+            on it, rows of padded queries are not 0, and the whole map is made whatever the width. For comparison alone.
     """
+
+    ATTENTION_TYPE_ADD = "additive"
+    ATTENTION_TYPE_MUL = "multiplicative"
 
     def __init__(
         self,
         units: int = 32,
+        attention_width: int | None = None,
         attention_type: Literal["additive", "multiplicative"] = "additive",
-        *,
-        use_additive_bias: bool = True,
-        use_attention_bias: bool = True,
-        attention_activation: Any = None,
+        return_attention: bool = False,
+        history_only: bool = False,
         kernel_initializer: Any = "glorot_normal",
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
         kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        use_additive_bias: bool = True,
+        use_attention_bias: bool = True,
+        attention_activation: Any = None,
+        attention_regularizer_weight: float = 0.0,
+        *,
+        scale: float | None = None,
+        mask_mode: Literal["keys", "upstream"] = "keys",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if attention_type not in ("additive", "multiplicative"):
+        if attention_type not in (self.ATTENTION_TYPE_ADD, self.ATTENTION_TYPE_MUL):
             raise ValueError(f"Expected attention_type 'additive' or 'multiplicative'. Received {attention_type!r}.")
         if units < 1:
             raise ValueError(f"Expected units of at least 1. Received units={units}.")
+        if attention_width is not None and attention_width < 1:
+            raise ValueError(f"Expected an attention_width of at least 1, or None. Received {attention_width}.")
+        if attention_regularizer_weight < 0:
+            raise ValueError(
+                f"Expected an attention_regularizer_weight of at least 0. Received {attention_regularizer_weight}."
+            )
+        if scale is not None and scale <= 0:
+            raise ValueError(f"Expected a positive scale, or None for 1. Received scale={scale}.")
+        if mask_mode not in ("keys", "upstream"):
+            raise ValueError(f"Expected mask_mode 'keys' or 'upstream'. Received {mask_mode!r}.")
+        if history_only and attention_width is not None and attention_width >= _WIDTH_OF_ALL_THE_PAST:
+            attention_width = None
         self.units = units
+        self.attention_width = attention_width
         self.attention_type = attention_type
-        self.use_additive_bias = use_additive_bias
-        self.use_attention_bias = use_attention_bias
-        self.attention_activation = keras.activations.get(attention_activation)
+        self.return_attention = return_attention
+        self.history_only = history_only
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
+        self.use_additive_bias = use_additive_bias
+        self.use_attention_bias = use_attention_bias
+        self.attention_activation = keras.activations.get(attention_activation)
+        self.attention_regularizer_weight = attention_regularizer_weight
+        self.scale = scale
+        self.mask_mode = mask_mode
         self.supports_masking = True
+
+    @property
+    def window(self) -> Window | None:
+        """The keys that a query sees; None where it sees all, or all up to itself."""
+        if self.attention_width is None:
+            return None
+        before = self.attention_width - 1 if self.history_only else self.attention_width // 2
+        return Window(before, self.attention_width - 1 - before)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         features = input_shape[-1]
-        if self.attention_type == "additive":
+        # In this order they are in the weights that keras-self-attention gives.
+        if self.attention_type == self.ATTENTION_TYPE_ADD:
             self.query_kernel = self._add_kernel("query_kernel", (features, self.units))  # W_t
             self.key_kernel = self._add_kernel("key_kernel", (features, self.units))  # W_x
             self.additive_bias = self._add_bias("additive_bias", self.units, self.use_additive_bias)  # b_h
@@ -80,46 +152,105 @@ class SeqSelfAttention(keras.layers.Layer):
         self.attention_bias = self._add_bias("attention_bias", 1, self.use_attention_bias)  # b_a
 
     def call(
-        self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        score = self._additive_scores if self.attention_type == "additive" else self._multiplicative_scores
-        scores = score(inputs)  # [batch, query, key]
-        if self.attention_bias is not None:
-            scores = scores + self.attention_bias
-        scores = self.attention_activation(scores)
-        weights = masked_softmax(scores, None if mask is None else ops.expand_dims(mask, 1))
-        weights = zero_padding(weights, mask)
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        return_band: bool = False,
+    ) -> Tensor | tuple[Tensor, ...]:
+        wants_map = return_attention_scores or self.return_attention
+        if self.window is not None and self.mask_mode == "keys":
+            return self._attend_nearby(self.window, inputs, mask, wants_map, return_band)
+        if return_band:
+            raise ValueError(
+                "Expected an attention_width and mask_mode 'keys' where a band is asked for. "
+                f"Received attention_width={self.attention_width} and mask_mode {self.mask_mode!r}."
+            )
+        scores = self._scores(inputs, lambda queries, keys, score: score(queries, keys))  # [batch, query, key]
+        if self.mask_mode == "keys":
+            weights = attention_map(scores, mask, mask, causal=self.history_only)
+            self._regularize(lambda: _distance_from_identity(weights, mask) / _real_rows(weights, mask))
+        else:
+            weights = self._upstream_map(scores, mask)
+            self._regularize(lambda: _distance_from_identity(weights, None))
         context = ops.matmul(weights, inputs)  # [batch, query, features]
-        return (context, weights) if return_attention_scores else context
+        return (context, weights) if wants_map else context
 
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Tensor | None:
-        return previous_mask
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Any:
+        return [previous_mask, None] if self.return_attention else previous_mask
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,
+            "attention_width": self.attention_width,
             "attention_type": self.attention_type,
-            "use_additive_bias": self.use_additive_bias,
-            "use_attention_bias": self.use_attention_bias,
-            "attention_activation": keras.activations.serialize(self.attention_activation),
+            "return_attention": self.return_attention,
+            "history_only": self.history_only,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
+            "use_additive_bias": self.use_additive_bias,
+            "use_attention_bias": self.use_attention_bias,
+            "attention_activation": keras.activations.serialize(self.attention_activation),
+            "attention_regularizer_weight": self.attention_regularizer_weight,
+            "scale": self.scale,
+            "mask_mode": self.mask_mode,
         }
 
-    def _additive_scores(self, inputs: Tensor) -> Tensor:
-        queries = ops.matmul(inputs, self.query_kernel)  # [batch, query, units]
-        keys = ops.matmul(inputs, self.key_kernel)  # [batch, key, units]
-        if self.additive_bias is not None:
-            queries = queries + self.additive_bias
-        hidden = ops.tanh(ops.expand_dims(queries, 2) + ops.expand_dims(keys, 1))  # [batch, query, key, units]
-        return ops.squeeze(ops.matmul(hidden, self.score_kernel), axis=-1)  # [batch, query, key]
+    @staticmethod
+    def get_custom_objects() -> dict[str, type[keras.layers.Layer]]:
+        """What `keras.models.load_model` takes as `custom_objects`, for files of ours and of keras-self-attention."""
+        return {"SeqSelfAttention": SeqSelfAttention, "heed>SeqSelfAttention": SeqSelfAttention}
 
-    def _multiplicative_scores(self, inputs: Tensor) -> Tensor:
-        queries = ops.matmul(inputs, self.score_kernel)  # [batch, query, features]
-        return ops.matmul(queries, ops.transpose(inputs, (0, 2, 1)))  # [batch, query, key]
+    def _attend_nearby(
+        self, window: Window, inputs: Tensor, mask: Tensor | None, wants_map: bool, wants_band: bool
+    ) -> Tensor | tuple[Tensor, ...]:
+        scores = self._scores(inputs, partial(band_scores, window=window))  # [batch, tokens, width]
+        band = zero_padding(masked_softmax(scores, band_mask(mask, inputs, window)), mask)
+        self._regularize(lambda: band_distance_from_identity(band, mask, window) / _real_rows(band, mask))
+        context = band_context(band, inputs, window)  # [batch, tokens, features]
+        maps = [band_to_map(band, window)] if wants_map else []
+        bands = [band] if wants_band else []
+        return (context, *maps, *bands) if maps or bands else context
+
+    def _scores(self, inputs: Tensor, between: Callable[..., Tensor]) -> Tensor:
+        """The scores of the pairs of queries and keys that `between` makes."""
+        if self.attention_type == self.ATTENTION_TYPE_ADD:
+            queries = ops.matmul(inputs, self.query_kernel)  # [batch, query, units]
+            keys = ops.matmul(inputs, self.key_kernel)  # [batch, key, units]
+            if self.additive_bias is not None:
+                queries = queries + self.additive_bias
+            scores = between(queries, keys, score=partial(additive_scores, kernel=self.score_kernel[:, 0]))
+        else:
+            queries = ops.matmul(inputs, self.score_kernel)  # [batch, query, features]
+            scores = between(queries, inputs, score=dot_scores)
+        if self.attention_bias is not None:
+            scores = scores + self.attention_bias
+        scores = self.attention_activation(scores)
+        return scores if self.scale is None else scores / self.scale
+
+    def _upstream_map(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        """The map of keras-self-attention, which holds back only pairs of two padded positions."""
+        if self.window is not None or self.history_only:
+            positions = ops.arange(ops.shape(scores)[1], dtype="int32")
+            offsets = ops.expand_dims(positions, 0) - ops.expand_dims(positions, 1)  # [query, key]
+            sees = offsets <= (0 if self.window is None else self.window.after)
+            if self.window is not None:
+                sees = ops.logical_and(sees, offsets >= -self.window.before)
+            scores = scores - _UPSTREAM_PENALTY * (1 - ops.cast(sees, scores.dtype))
+        if mask is not None:
+            padding = 1 - ops.cast(mask, scores.dtype)
+            scores = scores - _UPSTREAM_PENALTY * (ops.expand_dims(padding, 2) * ops.expand_dims(padding, 1))
+        return masked_softmax(scores, None)
+
+    def _regularize(self, penalties: Callable[[], Tensor]) -> None:
+        """Add the weighted mean over texts of penalties[batch] to the loss, if they count at all."""
+        if self.attention_regularizer_weight > 0:
+            self.add_loss(self.attention_regularizer_weight * ops.mean(penalties()))
 
     def _add_kernel(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
         return self.add_weight(
@@ -132,4 +263,28 @@ class SeqSelfAttention(keras.layers.Layer):
         )
 
     def _add_bias(self, name: str, width: int, wanted: bool) -> Tensor | None:
-        return self.add_weight(name=name, shape=(width,), initializer=self.bias_initializer) if wanted else None
+        if not wanted:
+            return None
+        return self.add_weight(
+            name=name,
+            shape=(width,),
+            initializer=self.bias_initializer.clone(),
+            regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint,
+        )
+
+
+def _distance_from_identity(weights: Tensor, mask: Tensor | None) -> Tensor:
+    """||A A^T - I||^2 over the real rows of each map[batch, query, key]: float[batch]."""
+    products = ops.matmul(weights, ops.swapaxes(weights, 1, 2))  # [batch, query, query]
+    positions = ops.arange(ops.shape(weights)[1], dtype="int32")
+    identity = ops.expand_dims(positions, 1) == positions
+    if mask is not None:
+        identity = ops.logical_and(identity, ops.expand_dims(mask, 1))
+    return ops.sum(ops.square(products - ops.cast(identity, weights.dtype)), axis=(1, 2))
+
+
+def _real_rows(weights: Tensor, mask: Tensor | None) -> Tensor:
+    """How many rows of each map or band are of real queries, at least 1: float[batch]."""
+    real = ops.ones_like(weights[:, :, 0]) if mask is None else ops.cast(mask, weights.dtype)
+    return ops.maximum(ops.sum(real, axis=1), 1)

@@ -129,7 +129,7 @@ def test_padding_mask_by_hand() -> None:
 
 @pytest.mark.parametrize("attention_type", ["additive", "multiplicative"])
 def test_seq_self_attention_is_its_equation(attention_type: Any) -> None:
-    layer = SeqSelfAttention(4, attention_type, attention_activation="sigmoid", bias_initializer="random_normal")
+    layer = SeqSelfAttention(4, attention_type=attention_type, attention_activation="sigmoid", bias_initializer="random_normal")
     context, scores = float64(*layer(STATES, mask=MASK, return_attention_scores=True))
     learned = float64(*layer.get_weights())
     equation = reference.additive_scores if attention_type == "additive" else reference.multiplicative_scores

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from keras import ops
 
-from models.windows import Window, band_column_sums, band_context, band_mask, band_scores, band_to_map, unfold
+from models.windows import (
+    Window,
+    band_column_sums,
+    band_context,
+    band_distance_from_identity,
+    band_mask,
+    band_scores,
+    band_to_map,
+    unfold,
+)
 from tests.layer_checks import to_numpy
 
 WINDOWS = [Window(0, 0), Window(1, 1), Window(2, 1), Window(4, 0), Window(0, 3), Window(9, 9), Window(20, 3)]
@@ -95,6 +104,21 @@ def test_band_column_sums_are_those_of_the_map(window: Window, tokens: int) -> N
 
 
 @EVERY
+def test_band_distance_from_identity_is_that_of_the_map(window: Window, tokens: int) -> None:
+    mask = GENERATOR.uniform(size=(2, tokens)) > 0.3
+    weights = band(window, 2, tokens)
+    weights = np.where(mask[:, :, None], weights, 0).astype("float32")
+    maps = np.zeros((2, tokens, tokens))
+    for query, offset, key in entries(window, tokens):
+        maps[:, query, key] = weights[:, query, offset]
+    for given, real in ((mask, mask), (None, np.ones_like(mask))):
+        products = maps @ maps.transpose(0, 2, 1)
+        expected = ((products - np.eye(tokens) * real[:, :, None]) ** 2).sum(axis=(1, 2))
+        received = band_distance_from_identity(ops.array(weights), None if given is None else ops.array(given), window)
+        np.testing.assert_allclose(to_numpy(received), expected, rtol=1e-4)
+
+
+@EVERY
 def test_unfold_lays_the_window_beside_its_token(window: Window, tokens: int) -> None:
     states = normal(2, 3, tokens, 2)
     expected = np.zeros((2, 3, tokens, window.width, 2), "float32")
@@ -125,7 +149,8 @@ def everything(window: Window) -> Callable[..., list[Any]]:
         sums = band_column_sums(weights, queries[:, :, 0], window)
         without = band_mask(None, queries, window)
         context = band_context(weights, keys, window)
-        return [exists, without, weights, context, band_to_map(weights, window), sums, unfold(keys, window)]
+        distance = band_distance_from_identity(weights, mask, window)
+        return [exists, without, weights, context, band_to_map(weights, window), sums, distance, unfold(keys, window)]
 
     return forward
 
@@ -146,7 +171,7 @@ def test_one_graph_takes_any_number_of_tokens(window: Window, compiled: bool) ->
         given = [ops.array(normal(2, tokens, 3)), ops.array(normal(2, tokens, 3)), ops.array(mask)]
         for received, expected in zip(graph(*given), everything(window)(*given), strict=True):
             assert received.shape == expected.shape
-            np.testing.assert_allclose(to_numpy(received), to_numpy(expected), atol=1e-5)
+            np.testing.assert_allclose(to_numpy(received), to_numpy(expected), atol=1e-5, rtol=1e-4)
 
 
 def test_a_window_wider_than_the_text_costs_no_more_than_the_text() -> None:
