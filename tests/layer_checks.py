@@ -149,7 +149,7 @@ def check_config(layer: keras.layers.Layer, call: _Call) -> None:
 
 
 def check_file(layer: keras.layers.Layer, call: _Call, folder: Path) -> None:
-    """A functional model of the layer survives a `.keras` file that is read through CUSTOM_OBJECTS alone."""
+    """A functional model of the layer survives a `.keras` file that is read through CUSTOM_OBJECTS alone, and compiles."""
     inputs = [keras.Input(value.shape[1:], dtype=str(value.dtype)) for value in call.inputs]
     mask = None if call.mask is None else keras.Input(call.mask.shape[1:], dtype="bool")
     model = keras.Model([*inputs, *([] if mask is None else [mask])], call(layer, inputs, mask))
@@ -162,6 +162,9 @@ def check_file(layer: keras.layers.Layer, call: _Call, folder: Path) -> None:
         again = keras.saving.load_model(file, custom_objects=CUSTOM_OBJECTS, compile=False, safe_mode=True)
     values = [*call.inputs, *([] if call.mask is None else [call.mask])]
     _assert_equal(again(values), model(values))
+    # Served, it is compiled; PyTorch's compiler would want a compiler of C++ beside it.
+    again.compile(jit_compile=keras.backend.backend() != "torch")
+    _assert_equal(tree.map_structure(ops.array, again.predict_on_batch(values)), model(values), atol=1e-5)
 
 
 def check_precision(
