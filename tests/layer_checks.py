@@ -149,7 +149,7 @@ def check_config(layer: keras.layers.Layer, call: _Call) -> None:
 
 
 def check_file(layer: keras.layers.Layer, call: _Call, folder: Path) -> None:
-    """A functional model of the layer survives a `.keras` file, read through CUSTOM_OBJECTS alone, and being compiled."""
+    """A functional model of the layer survives a `.keras` file, read through CUSTOM_OBJECTS alone, and compiling."""
     inputs = [keras.Input(value.shape[1:], dtype=str(value.dtype)) for value in call.inputs]
     mask = None if call.mask is None else keras.Input(call.mask.shape[1:], dtype="bool")
     model = keras.Model([*inputs, *([] if mask is None else [mask])], call(layer, inputs, mask))
