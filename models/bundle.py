@@ -21,10 +21,11 @@ from typing import Any, Literal
 import keras
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.classifier import EMBEDDING, HEAD, MECHANISMS, without_cudnn
+from models.classifier import EMBEDDING, HEAD, without_cudnn
 from models.config import ClassifierConfig
 from models.inspection import BundleError, check_files, check_model_archive
 from models.layers import CUSTOM_OBJECTS, LinearHead
+from models.mechanisms import MECHANISMS
 from models.replacement import replace_folder
 from models.tokenizer import Tokenizer
 

@@ -1,16 +1,39 @@
 """The whole architecture of a classifier in one frozen object."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 Encoder = Literal["none", "convolution", "bilstm", "bigru"]
-Mechanism = Literal["additive_pooling", "dot_product", "seq_additive", "seq_multiplicative"]
+Mechanism = Literal[
+    "uniform",
+    "elementwise",
+    "multi_head",
+    "local",
+    "atrous",
+    "sparse",
+    "dot_product",
+    "additive_pooling",
+    "seq_additive",
+    "seq_multiplicative",
+    "seq_weighted",
+    "scaled_dot_product",
+    "residual_scaled_dot_product",
+    "multi_head_of",
+    "multi_head_projected",
+    "keras_attention",
+    "keras_additive_attention",
+    "keras_multi_head_attention",
+    "keras_group_query_attention",
+    "transformer",
+]
+Position = Literal["none", "sinusoidal", "trainable"]
+Merge = Literal["add", "concat"]
 Pooling = Literal["mean", "sum"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierConfig:
-    """ids -> embedding -> encoder -> attention -> pooling -> linear head.
+    """ids -> embedding -> position -> encoder -> attention -> pooling -> linear head.
 
     Attributes:
         vocabulary_size: ids the embedding knows, padding and unknown included.
@@ -18,12 +41,16 @@ class ClassifierConfig:
         embedding_dim: width of a token's vector.
         embedding_dropout: share of whole embedding features dropped in training.
         token_dropout: share of whole tokens dropped in training.
+        position: what tells a token's vector where it stands, counted over real tokens.
+        position_merge: whether position vectors are added to the token's, or put beside them.
+        max_positions: positions that a trainable position embedding knows.
         encoder: what lets a token's state see its neighbours; "none" leaves the embedding as it is.
         encoder_units: units of each direction of a recurrent encoder, or filters of a convolution.
         kernel_size: tokens under the convolution; odd.
         recurrent_inputs_dropout: share of a recurrent encoder's inputs dropped in training.
-        mechanism: where the classifier looks; `models.classifier.MECHANISMS` describes each.
-        attention_units: width of the scoring network of additive mechanisms.
+        mechanism: where the classifier looks; `models.mechanisms.MECHANISMS` describes each.
+        attention: options of the mechanism's layer, by their names in its constructor.
+        attention_units: width of the scoring network of mechanisms that have one.
         pooling: how a self-attention's outputs become one vector.
         dropout: share of the pooled vector dropped in training.
 
@@ -36,17 +63,27 @@ class ClassifierConfig:
     embedding_dim: int = 128
     embedding_dropout: float = 0.0
     token_dropout: float = 0.0
+    position: Position = "none"
+    position_merge: Merge = "add"
+    max_positions: int = 512
     encoder: Encoder = "bilstm"
     encoder_units: int = 96
     kernel_size: int = 5
     recurrent_inputs_dropout: float = 0.0
     mechanism: Mechanism = "additive_pooling"
+    attention: dict[str, Any] = field(default_factory=dict, hash=False)
     attention_units: int = 64
     pooling: Pooling = "mean"
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, choices in (("encoder", Encoder), ("mechanism", Mechanism), ("pooling", Pooling)):
+        for name, choices in (
+            ("encoder", Encoder),
+            ("mechanism", Mechanism),
+            ("pooling", Pooling),
+            ("position", Position),
+            ("position_merge", Merge),
+        ):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"Expected {name} to be one of {get_args(choices)}. Received {getattr(self, name)!r}.")
         for name, least in (
@@ -56,9 +93,12 @@ class ClassifierConfig:
             ("encoder_units", 1),
             ("kernel_size", 1),
             ("attention_units", 1),
+            ("max_positions", 1),
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"Expected {name} of at least {least}. Received {getattr(self, name)}.")
+        if not isinstance(self.attention, dict):
+            raise ValueError(f"Expected attention to be a table of options. Received {self.attention!r}.")
         if self.kernel_size % 2 == 0:
             raise ValueError(
                 f"Expected kernel_size to be odd, so that it has a token in its middle. Received {self.kernel_size}."
@@ -78,7 +118,7 @@ class ClassifierConfig:
         Raises:
             ValueError: a key that is no attribute, one that is missing, or a value of another type or range.
         """
-        known = {field.name for field in fields(cls)}
+        known = {each.name for each in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"Expected only {sorted(known)}. Received {unknown}.")
         try:

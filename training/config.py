@@ -1,9 +1,10 @@
-"""A training run in one TOML file; an unknown key is an error."""
+"""A training run in one TOML file, or one that changes another; an unknown key is an error."""
 
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
+from models.mechanisms import attention_layer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from models.config import ClassifierConfig
@@ -64,7 +65,7 @@ class TrainConfig(_Section):
     def _is_an_architecture(cls, model: dict[str, Any]) -> dict[str, Any]:
         if decided := sorted(_DECIDED_BY_THE_DATA.keys() & model.keys()):
             raise ValueError(f"Expected nothing that the data decides. Received {decided}.")
-        ClassifierConfig.from_dict({**model, **_DECIDED_BY_THE_DATA})
+        attention_layer(ClassifierConfig.from_dict({**model, **_DECIDED_BY_THE_DATA}))  # refuses unknown options
         return model
 
     def classifier(self, *, vocabulary_size: int, labels: int) -> ClassifierConfig:
@@ -75,20 +76,42 @@ class TrainConfig(_Section):
 def read_config(file: Path) -> TrainConfig:
     """The training configuration in a TOML file.
 
+    A file may name another beside it as its `base`: what it does not say is then as it is there.
+
     Raises:
         ConfigError: the file cannot be read, is not TOML, or holds an unknown key or a value out of range.
     """
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file}: expected a readable TOML file. {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: expected TOML. {error}.") from error
-    try:
-        return TrainConfig.model_validate(values)
+        return TrainConfig.model_validate(_read_values(file))
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']} (received {fault['input']!r:.60})"
             for fault in error.errors()
         )
         raise ConfigError(f"{file}: {faults}.") from error
+
+
+def _read_values(file: Path, *, may_have_base: bool = True) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: expected a readable TOML file. {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: expected TOML. {error}.") from error
+    if "base" not in values:
+        return values
+    base = values.pop("base")
+    if not may_have_base or not isinstance(base, str) or Path(base).name != base:
+        raise ConfigError(
+            f"{file}: expected base to be the name of a file beside it that has no base itself. Received {base!r}."
+        )
+    return _merged(_read_values(file.parent / base, may_have_base=False), values)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `changes` in place of its own, table by table."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both_tables = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merged(base[key], value) if both_tables else value
+    return merged

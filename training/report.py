@@ -14,14 +14,14 @@ from matplotlib.patches import Rectangle
 from models.tokenizer import Encoding
 from training.metrics import ReliabilityBin
 
-_INK, _POSITIVE, _NEGATIVE, _GRID = "#1f2933", "#1b7f5c", "#b3402e", "#d9dee4"
+_INK, _POSITIVE, _NEGATIVE, _WEIGHT, _GRID = "#1f2933", "#1b7f5c", "#b3402e", "#b7791f", "#d9dee4"
 _LINE_CHARACTERS, _LINE_HEIGHT = 100, 1.45
 _EXAMPLE_TOKENS = 130
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A text and what a model said of it: weights and contributions float32[tokens]."""
+    """A text and what a model said of it: weights and contributions float32[tokens], the latter if it gives any."""
 
     text: str
     truth: str
@@ -29,7 +29,7 @@ class Example:
     probability: float
     encoding: Encoding
     weights: np.ndarray
-    contributions: np.ndarray
+    contributions: np.ndarray | None
 
 
 def write_report(
@@ -125,7 +125,10 @@ def _reliability(bins: Sequence[ReliabilityBin]) -> Figure:
 
 
 def _examples(examples: Sequence[Example]) -> Figure:
-    """Reviews with each token's background as strong as its weight, green or red as it pushes up or down."""
+    """Reviews with each token's background as strong as its weight, green or red as it pushes up or down.
+
+    Where the model does not tell which way a token pushes, all are of one colour.
+    """
     layouts = [_lines(example) for example in examples]
     height = sum(len({line for _, line, _ in layout}) + 2.2 for layout in layouts) * _LINE_HEIGHT
     figure = Figure(figsize=(11, 0.16 * height + 0.4))
@@ -140,7 +143,7 @@ def _examples(examples: Sequence[Example]) -> Figure:
         for token, line, column in layout:
             start, end = int(example.encoding.starts[token]), int(example.encoding.ends[token])
             row = top + (line + 1.1) * _LINE_HEIGHT
-            colour = _POSITIVE if example.contributions[token] >= 0 else _NEGATIVE
+            colour = _colour(example, token)
             axes.add_patch(
                 Rectangle(
                     (column, row - 0.6), end - start, 1.2, color=colour, alpha=0.75 * float(shades[token]), linewidth=0
@@ -152,6 +155,12 @@ def _examples(examples: Sequence[Example]) -> Figure:
                 )
         top += (max(line for _, line, _ in layout) + 3.2) * _LINE_HEIGHT
     return figure
+
+
+def _colour(example: Example, token: int) -> str:
+    if example.contributions is None:
+        return _WEIGHT
+    return _POSITIVE if example.contributions[token] >= 0 else _NEGATIVE
 
 
 def _lines(example: Example) -> list[tuple[int, int, int]]:

@@ -1,11 +1,9 @@
 """One training run, from texts to a bundle, top to bottom."""
 
-import os
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,34 +14,35 @@ from models.explain import faithfulness
 from models.tokenizer import Tokenizer
 from training.calibrate import fit_temperature, probabilities
 from training.checkpoint import Checkpoint, open_work_folder
-from training.config import TrainConfig, VectorsConfig
-from training.data import Corpus, LabelledTexts, Splits, label_counts, split_corpus
+from training.config import TrainConfig
+from training.data import Corpus, LabelledTexts, Splits, label_counts
 from training.fit import EncodedTexts, Fit
 from training.forward import compiled, predict_logits, predict_tokens
+from training.material import Material, prepare
 from training.metrics import confusion, measure, reliability
 from training.report import Example, write_report
-from training.vectors import train_vectors
+from training.watcher import Watcher
 
 EXAMPLES = 4
 TRUST_TEXTS = 300
 
 
-class Watcher(Protocol):
-    """Who is told how a run goes."""
-
-    def say(self, message: str) -> None:
-        """A line worth keeping."""
-
-    def advance(self, what: str, done: int, total: int, figures: str = "") -> None:
-        """`done` of `total` steps of `what`."""
-
-
-def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume: bool, watcher: Watcher) -> BundleCard:
+def train(
+    config: TrainConfig,
+    corpus: Corpus,
+    out: Path,
+    *,
+    work: Path,
+    resume: bool,
+    watcher: Watcher,
+    material: Material | None = None,
+) -> BundleCard:
     """Train on `corpus` as `config` says and save the bundle to `out`.
 
     Args:
         work: folder for what a stopped run needs to go on; deleted once the bundle is saved.
         resume: go on from what is in `work`.
+        material: what `prepare` made of the corpus, if it was called before, for one of several runs alike in data.
 
     Raises:
         ResumeError: `resume` is asked for, and `work` holds no run or another one.
@@ -53,29 +52,17 @@ def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume:
     keras.utils.set_random_seed(config.seed)
     identity: dict[str, Any] = {"config": config.model_dump(mode="json"), "data": corpus.fingerprint()}
     work = open_work_folder(work, identity, resume=resume)
-    splits = split_corpus(corpus, validation_share=config.data.validation_share, seed=config.seed)
-    watcher.say(_splits_line(splits))
-
-    tokenizer = Tokenizer.fit(splits.train.texts, max_words=config.data.max_words)
+    if material is None:
+        material = prepare(config, corpus, vectors_file=work / "vectors.npy", watcher=watcher)
+    splits, tokenizer = material.splits, material.tokenizer
     architecture = config.classifier(vocabulary_size=tokenizer.vocabulary_size, labels=len(corpus.label_names))
     model = build_classifier(architecture)
-    if config.vectors:
-        texts = [*splits.train.texts, *splits.unlabelled]
-        table = _vectors(
-            texts,
-            tokenizer,
-            config.vectors,
-            dim=architecture.embedding_dim,
-            seed=config.seed,
-            file=work / "vectors.npy",
-            watcher=watcher,
-        )
-        model.get_layer(EMBEDDING).set_weights([table])
+    if material.vectors is not None:
+        model.get_layer(EMBEDDING).set_weights([material.vectors])
 
-    encode = _Encoder(tokenizer, config.data.max_tokens)
-    validation = encode(splits.validation)
     checkpoint = Checkpoint(work / "checkpoint.npz")
-    fit = Fit(model, config, encode(splits.train), validation, checkpoint)
+    fit = Fit(model, config, material.train, material.validation, checkpoint)
+    processor_started = time.process_time()
     fit.run(
         resume=resume and checkpoint.file.exists(),
         on_step=lambda step, steps, loss, accuracy: watcher.advance(
@@ -86,11 +73,12 @@ def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume:
         ),
         on_epoch=lambda entry: watcher.say(_epoch_line(entry)),
     )
+    fit_seconds = time.process_time() - processor_started
 
     forward = compiled(model)
+    validation, test = material.validation, material.test
     validation_logits = predict_logits(forward, validation.ids)
     temperature = fit_temperature(validation_logits, validation.labels)
-    test = encode(splits.test)
     scores = probabilities(predict_logits(forward, test.ids), temperature)
     metrics = {
         "validation": measure(probabilities(validation_logits, temperature), validation.labels),
@@ -120,6 +108,7 @@ def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume:
             "config": identity["config"],
             "history": fit.progress.history,
             "minutes": round((time.monotonic() - started) / 60, 1),
+            "fit_processor_seconds": round(fit_seconds, 1),
             "resumed": resume,
         },
         metrics=metrics,
@@ -130,66 +119,22 @@ def train(config: TrainConfig, corpus: Corpus, out: Path, *, work: Path, resume:
     return card
 
 
-class _Encoder:
-    """Texts to ids, with one tokenizer and limit."""
-
-    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
-        self._tokenizer = tokenizer
-        self._max_tokens = max_tokens
-
-    def __call__(self, texts: LabelledTexts) -> EncodedTexts:
-        return EncodedTexts([self._tokenizer.encode(text, self._max_tokens).ids for text in texts.texts], texts.labels)
-
-
-def _vectors(
-    texts: Sequence[str],
-    tokenizer: Tokenizer,
-    settings: VectorsConfig,
-    *,
-    dim: int,
-    seed: int,
-    file: Path,
-    watcher: Watcher,
-) -> np.ndarray:
-    """Word vectors of `texts`, kept in `file`: trained once a run, however often it is resumed."""
-    if file.exists():
-        vectors: np.ndarray = np.load(file, allow_pickle=False)
-        return vectors
-    epochs = iter(range(1, settings.epochs + 1))
-    watcher.advance("word vectors", 0, settings.epochs)
-    vectors = train_vectors(
-        texts,
-        tokenizer,
-        settings,
-        dim=dim,
-        seed=seed,
-        workers=os.cpu_count() or 1,
-        on_epoch=lambda: watcher.advance("word vectors", next(epochs), settings.epochs),
-    )
-    partial = file.with_suffix(".partial.npy")
-    np.save(partial, vectors)
-    partial.rename(file)
-    return vectors
-
-
 def _measure_trust(forward: keras.Model, test: EncodedTexts, temperature: float, seed: int) -> dict[str, Any]:
-    """Faithfulness of weights and contributions on test texts drawn by `seed`."""
+    """Faithfulness of weights, and of contributions where there are any, on test texts drawn by `seed`."""
     readable = np.flatnonzero(test.lengths > 0)
     drawn = np.random.default_rng(seed).permutation(readable)[:TRUST_TEXTS]
     ids = [test.ids[position] for position in drawn]
-    weights, shares = [], []
+    rankings: dict[str, list[np.ndarray]] = {}
     for one in ids:
         outputs = predict_tokens(forward, one)
-        logits = outputs["logits"]
-        # With two labels contributions speak of label 1; where the other wins, what pushes to it ranks first.
-        sign = -1.0 if len(logits) == 2 and logits.argmax() == 0 else 1.0
-        weights.append(outputs["attention"])
-        shares.append(sign * outputs["contributions"])
+        rankings.setdefault("attention", []).append(outputs["attention"])
+        if "contributions" in outputs:
+            logits = outputs["logits"]
+            # With two labels contributions speak of label 1; where the other wins, what pushes to it ranks first.
+            sign = -1.0 if len(logits) == 2 and logits.argmax() == 0 else 1.0
+            rankings.setdefault("contributions", []).append(sign * outputs["contributions"])
     return faithfulness(
-        lambda texts: probabilities(predict_logits(forward, texts), temperature),
-        ids,
-        {"attention": weights, "contributions": shares},
-        seed=seed,
+        lambda texts: probabilities(predict_logits(forward, texts), temperature), ids, rankings, seed=seed
     )
 
 
@@ -218,7 +163,7 @@ def _pick_examples(
                 probability=float(scores[position, winner]),
                 encoding=tokenizer.encode(texts.texts[position], len(encoded.ids[position])),
                 weights=outputs["attention"],
-                contributions=outputs["contributions"],
+                contributions=outputs.get("contributions"),
             )
         )
     return examples
@@ -234,16 +179,6 @@ def _data_facts(corpus: Corpus, splits: Splits, fingerprint: str) -> dict[str, A
         "unlabelled": len(splits.unlabelled),
         "duplicates": splits.left_out,
     }
-
-
-def _splits_line(splits: Splits) -> str:
-    left_out = splits.left_out
-    return (
-        f"train {len(splits.train):,}, validation {len(splits.validation):,}, test {len(splits.test):,}, "
-        f"unlabelled {len(splits.unlabelled):,}; left out as duplicates of validation or test: "
-        f"{left_out['train_in_validation_or_test']} of train ({left_out['train_in_test']} of test), "
-        f"{left_out['unlabelled_in_validation_or_test']} unlabelled"
-    )
 
 
 def _epoch_line(entry: dict[str, float | int | str]) -> str:

@@ -12,18 +12,60 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from models.classifier import EMBEDDING, HEAD, MECHANISMS, build_classifier
+from models.classifier import EMBEDDING, HEAD, build_classifier
 from models.config import ClassifierConfig
+from models.mechanisms import MECHANISMS
 from tests.layer_checks import to_numpy
 
 VOCABULARY, LONGEST, BATCH = 12, 6, 4
 TEMPERATURE = 1.7
-# A pooling has no part in additive pooling, which pools by itself.
+POOLS_BY_ITSELF = ("additive_pooling", "seq_weighted")
+# Every mechanism as it is, and with each option that changes what it looks at.
+OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {mechanism: (mechanism, {}) for mechanism in MECHANISMS} | {
+    "elementwise_positions": ("elementwise", {"attention": {"max_length": LONGEST}}),
+    "multi_head_causal": ("multi_head", {"attention": {"heads": 2, "key_size": 5, "causal": True}}),
+    "multi_head_sinusoidal": ("multi_head", {"position": "sinusoidal"}),
+    "multi_head_beside_sinusoidal": ("multi_head", {"position": "sinusoidal", "position_merge": "concat"}),
+    "multi_head_trainable": ("multi_head", {"position": "trainable", "max_positions": LONGEST}),
+    "local_causal": ("local", {"attention": {"neighbors": 2, "causal": True}}),
+    "local_dilated": ("local", {"attention": {"neighbors": 1, "rate": 2}}),
+    "atrous_every_third": ("atrous", {"attention": {"rate": 3}}),
+    "sparse_every_third": ("sparse", {"attention": {"rate": 3}}),
+    "linear_pooling": ("additive_pooling", {"attention": {"score": "linear", "temperature": 0.5}}),
+    "dot_pooling": ("additive_pooling", {"attention": {"score": "dot"}}),
+    "seq_additive_odd_width": ("seq_additive", {"attention": {"attention_width": 3}}),
+    "seq_additive_even_width": ("seq_additive", {"attention": {"attention_width": 2}}),
+    "seq_multiplicative_history": ("seq_multiplicative", {"attention": {"history_only": True}}),
+    "seq_multiplicative_near_history": (
+        "seq_multiplicative",
+        {"attention": {"history_only": True, "attention_width": 3, "attention_activation": "sigmoid"}},
+    ),
+    "scaled_dot_product_history": ("scaled_dot_product", {"attention": {"history_only": True}}),
+    "residual_thrice": ("residual_scaled_dot_product", {"attention": {"depth": 3}}),
+    "multi_head_of_narrow": ("multi_head_of", {"attention": {"heads": 2, "hidden_dim": 3}}),
+    "multi_head_projected_window": ("multi_head_projected", {"attention": {"window": 2, "activation": "relu"}}),
+    "keras_attention_concat": ("keras_attention", {"attention": {"score_mode": "concat", "use_scale": True}}),
+    "transformer_deep": (
+        "transformer",
+        {"position": "sinusoidal", "attention": {"num_heads": 2, "depth": 2, "norm": "pre", "window": 2}},
+    ),
+    "transformer_causal": ("transformer", {"attention": {"num_heads": 2, "causal": True}}),
+}
+# What they find is projected, normalised or fed on: no token's share of it can be told.
+NOT_SUMMED = {"multi_head_projected", "keras_multi_head_attention", "keras_group_query_attention", "transformer"}
+ENCODERS = ("convolution", "bilstm", "bigru")
+# Each by itself, and each with another encoder, pooling and number of labels; each encoder with everything once.
 ARCHITECTURES = [
-    architecture
-    for architecture in product(MECHANISMS, ("none", "convolution", "bilstm", "bigru"), ("mean", "sum"), (2, 3))
-    if architecture[0] != "additive_pooling" or architecture[2] == "mean"
+    *((options, "none", "mean", 2) for options in OPTIONS),
+    *(
+        (options, ENCODERS[place % 3], "mean" if OPTIONS[options][0] in POOLS_BY_ITSELF else "sum", 3)
+        for place, options in enumerate(OPTIONS)
+    ),
+    *product(("additive_pooling",), ENCODERS, ("mean",), (2,)),
+    *product(("dot_product",), ("none", "convolution", "bilstm", "bigru"), ("sum",), (2, 3)),
+    ("seq_multiplicative", "bilstm", "mean", 2),
 ]
+ARCHITECTURES = list(dict.fromkeys(ARCHITECTURES))
 
 Outputs = dict[str, np.ndarray]
 TEXT = st.lists(st.integers(1, VOCABULARY - 1), max_size=LONGEST)
@@ -31,14 +73,15 @@ TEXTS = st.lists(TEXT, min_size=BATCH, max_size=BATCH)
 
 
 def small(**values: Any) -> ClassifierConfig:
-    sizes = {"vocabulary_size": VOCABULARY, "embedding_dim": 4, "encoder_units": 3, "kernel_size": 3}
+    sizes = {"vocabulary_size": VOCABULARY, "embedding_dim": 4, "encoder_units": 4, "kernel_size": 3}
     return ClassifierConfig(**(sizes | {"attention_units": 3, "encoder": "none"} | values))
 
 
 @cache
-def classifier(mechanism: Any, encoder: Any, pooling: Any, labels: int) -> tuple[keras.Model, Callable[..., Outputs]]:
+def classifier(options: str, encoder: Any, pooling: Any, labels: int) -> tuple[keras.Model, Callable[..., Outputs]]:
     """A model whose weights are large enough to make a difference, and its compiled forward pass."""
-    model = build_classifier(small(mechanism=mechanism, encoder=encoder, pooling=pooling, labels=labels))
+    mechanism, values = OPTIONS[options]
+    model = build_classifier(small(mechanism=mechanism, encoder=encoder, pooling=pooling, labels=labels, **values))
     generator = np.random.default_rng(3)
     for weight in model.trainable_weights:
         weight.assign(generator.normal(scale=0.7, size=weight.shape))
@@ -55,7 +98,9 @@ def compiled(model: keras.Model) -> Callable[[np.ndarray], Outputs]:
     elif keras.backend.backend() == "torch":
         import torch
 
-        forward = torch.no_grad()(lambda ids: model(ids, training=False))  # eager: what compiles it needs a C++ compiler
+        forward = torch.no_grad()(
+            lambda ids: model(ids, training=False)
+        )  # eager: what compiles it needs a C++ compiler
     else:
         import tensorflow as tf
 
@@ -84,16 +129,16 @@ def assert_same_text(one: Outputs, row: int, where: slice, other: Outputs, other
     np.testing.assert_allclose(
         probabilities(one["logits"])[row], probabilities(other["logits"])[other_row], atol=1e-5, rtol=0
     )
-    for name in ("attention", "contributions"):
+    for name in one.keys() - {"logits"}:
         tolerance = 1e-5 if name == "attention" else 1e-4
         np.testing.assert_allclose(one[name][row, where], other[name][other_row, there], atol=tolerance, rtol=0)
 
 
-@pytest.mark.parametrize(("mechanism", "encoder", "pooling", "labels"), ARCHITECTURES)
+@pytest.mark.parametrize(("options", "encoder", "pooling", "labels"), ARCHITECTURES)
 @given(texts=TEXTS, mates=TEXTS, row=st.integers(0, BATCH - 1), fraction=st.floats(0, 1))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_neither_padding_nor_batch_mates_change_an_answer(
-    mechanism: str,
+    options: str,
     encoder: str,
     pooling: str,
     labels: int,
@@ -102,7 +147,7 @@ def test_neither_padding_nor_batch_mates_change_an_answer(
     row: int,
     fraction: float,
 ) -> None:
-    _, forward = classifier(mechanism, encoder, pooling, labels)
+    _, forward = classifier(options, encoder, pooling, labels)
     ids, where = padded(texts, LONGEST + 1, lambda room: 0)
     answers = forward(ids)
     assert_lawful(ids, answers)
@@ -123,21 +168,24 @@ def test_neither_padding_nor_batch_mates_change_an_answer(
 def assert_lawful(ids: np.ndarray, answers: Outputs) -> None:
     real, attention = ids != 0, answers["attention"]
     assert {name: output.dtype for name, output in answers.items()} == dict.fromkeys(answers, np.dtype("float32"))
-    assert attention.shape == answers["contributions"].shape == ids.shape
+    assert all(answers[name].shape == ids.shape for name in answers.keys() - {"logits"})
     assert all(np.isfinite(output).all() for output in answers.values())
     assert (attention >= 0).all()
     assert (attention[~real] == 0).all()
-    assert (answers["contributions"][~real] == 0).all()
+    assert (answers.get("contributions", attention)[~real] == 0).all()
     np.testing.assert_allclose(attention.sum(axis=1), real.any(axis=1), atol=1e-5)
 
 
-@pytest.mark.parametrize(("mechanism", "encoder", "pooling", "labels"), ARCHITECTURES)
+SUMMED = [architecture for architecture in ARCHITECTURES if OPTIONS[architecture[0]][0] not in NOT_SUMMED]
+
+
+@pytest.mark.parametrize(("options", "encoder", "pooling", "labels"), SUMMED)
 @given(texts=TEXTS)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_contributions_and_base_are_the_log_odds_of_the_scores(
-    mechanism: str, encoder: str, pooling: str, labels: int, texts: list[list[int]]
+    options: str, encoder: str, pooling: str, labels: int, texts: list[list[int]]
 ) -> None:
-    model, forward = classifier(mechanism, encoder, pooling, labels)
+    model, forward = classifier(options, encoder, pooling, labels)
     answers = forward(padded(texts, LONGEST + 1, lambda room: 0)[0])
     assert answers["logits"].shape == (BATCH, labels)
     for logits, contributions in zip(answers["logits"], answers["contributions"], strict=True):
@@ -148,22 +196,33 @@ def test_contributions_and_base_are_the_log_odds_of_the_scores(
         assert base + contributions.sum(dtype="float64") / TEMPERATURE == pytest.approx(log_odds, abs=1e-4)
 
 
+@pytest.mark.parametrize("mechanism", sorted(NOT_SUMMED))
+def test_what_does_more_than_sum_does_not_say_what_a_token_adds(mechanism: str) -> None:
+    model, _ = classifier(mechanism, "none", "mean", 2)
+    assert set(model.output) == {"logits", "attention"}
+    assert MECHANISMS[mechanism].attention_is == "approximate"
+
+
 def test_every_mechanism_says_what_its_weights_are() -> None:
     for facts in MECHANISMS.values():
         assert facts.attention_is in ("exact", "approximate")
         assert len(facts.token_weight_rule) > 20
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_attention_is_by_what_the_states_are_summed(mechanism: Any) -> None:
-    """Where it is said to be exact: logits = W^T (sum of attention times states) + b."""
-    model = classifier(mechanism, "none", "mean", 3)[0]
-    assert MECHANISMS[mechanism].attention_is == "exact"
-    ids = np.array([[3, 1, 4, 1, 5, 9, 0]], "int32")
-    states = to_numpy(model.get_layer(EMBEDDING)(ids))[0]
+EXACT = [options for options, (mechanism, _) in OPTIONS.items() if MECHANISMS[mechanism].attention_is == "exact"]
+
+
+@pytest.mark.parametrize("options", EXACT)
+def test_exact_attention_is_by_what_the_values_are_summed(options: str) -> None:
+    """logits = W^T (sum of attention times values) + b."""
+    model, _ = classifier(options, "none", "mean", 3)
+    ids = np.array([[3, 1, 4, 1, 5, 9]], "int32")
+    values = to_numpy(model.get_layer(EMBEDDING)(ids))[0]
+    if OPTIONS[options][0] == "elementwise":
+        values = values * to_numpy(model.get_layer("attention").value_gain)
     answers = {name: to_numpy(output)[0] for name, output in model(ids).items()}
     head = model.get_layer(HEAD)
-    expected = answers["attention"] @ states @ to_numpy(head.kernel) + to_numpy(head.bias)
+    expected = answers["attention"] @ values @ to_numpy(head.kernel) + to_numpy(head.bias)
     np.testing.assert_allclose(answers["logits"], expected, atol=1e-5)
 
 

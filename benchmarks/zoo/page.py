@@ -1,0 +1,96 @@
+"""docs/mechanisms.md: the table, what stands beside it, and the pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from models.mechanisms import MECHANISMS
+
+from benchmarks.zoo.rows import FAMILIES, ROWS
+
+PLACE = "<!-- {} -->"
+
+
+def table(runs: Mapping[str, Sequence[dict[str, Any]]], served: Mapping[str, dict[str, Any]]) -> str:
+    """The table in Markdown: a line a row, means over its seeds.
+
+    Args:
+        runs: the figures of each row's runs.
+        served: the figures of each row behind the service, for those that were served.
+    """
+    lines = [
+        "| configuration | accuracy | ± | AUC | ECE | parameters of the attention | training, processor s | "
+        "reviews/s served | weights | entropy of the weights |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+    ]
+    for family in FAMILIES:
+        lines.append(f"| **{family.title}** | | | | | | | | | |")
+        lines += [_line(row, runs[row], served.get(row)) for row in family.rows if row in runs]
+    return "\n".join(lines)
+
+
+def _line(row: str, figures: Sequence[dict[str, Any]], served: dict[str, Any] | None) -> str:
+    def mean(name: str) -> float:
+        return float(np.mean([one[name] for one in figures]))
+
+    spread = float(np.std([one["accuracy"] for one in figures], ddof=1)) if len(figures) > 1 else 0.0
+    cells = [
+        f"[`{row}`](../training/configs/{row}.toml)",
+        f"{mean('accuracy'):.4f}",
+        f"{spread:.4f}",
+        f"{mean('auc'):.4f}",
+        f"{mean('ece'):.4f}",
+        f"{figures[0]['parameters_of_attention']:,}",
+        f"{mean('fit_processor_seconds'):.0f}",
+        f"{served['reviews_a_second']:.0f}" if served else "not served",
+        figures[0]["attention_is"] + ("" if figures[0]["contributions"] else ", no contributions"),
+        f"{mean('entropy'):.3f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def rules() -> str:
+    """Which layer each mechanism is, and how its map becomes one weight per token."""
+    lines = ["| `mechanism` | layer | one weight per token | |", "| --- | --- | --- | --- |"]
+    for name, mechanism in MECHANISMS.items():
+        owner = "keras.layers." if mechanism.layer.__module__.startswith("keras") else ""
+        layer = f"`{owner}{mechanism.layer.__name__}`"
+        lines.append(f"| `{name}` | {layer} | {mechanism.token_weight_rule} | {mechanism.attention_is} |")
+    return "\n".join(lines)
+
+
+def trust(runs: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """How far the answers fall when the heaviest tokens are taken away: a line a row, means over its seeds."""
+    lines = [
+        "| configuration | comprehensiveness: attention | contributions | random | sufficiency: attention | "
+        "contributions | random | above chance |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for row in ROWS:
+        if row not in runs:
+            continue
+        cells = []
+        for figure in ("comprehensiveness", "sufficiency"):
+            for ranking in ("attention", "contributions", "random"):
+                values = [one["faithfulness"][ranking][figure] for one in runs[row] if ranking in one["faithfulness"]]
+                cells.append(f"{np.mean(values):.3f}" if values else "none")
+        seeds = sum(one["above_chance"]["attention"] for one in runs[row])
+        lines.append(f"| `{row}` | {' | '.join(cells)} | {seeds} of {len(runs[row])} seeds |")
+    return "\n".join(lines)
+
+
+def fill(page: Path, parts: Mapping[str, str]) -> None:
+    """Put each part between its two marks in `page`; all else is written by hand and stays.
+
+    Raises:
+        ValueError: the page lacks a mark.
+    """
+    text = page.read_text(encoding="utf-8")
+    for name, part in parts.items():
+        start, end = PLACE.format(name), PLACE.format(f"end of {name}")
+        if text.count(start) != 1 or text.count(end) != 1:
+            raise ValueError(f"{page}: expected {start} and {end} once each.")
+        before, after = text.split(start)[0], text.split(end)[1]
+        text = f"{before}{start}\n{part}\n{end}{after}"
+    page.write_text(text, encoding="utf-8")

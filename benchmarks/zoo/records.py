@@ -1,0 +1,36 @@
+"""What is known of each run, one small file a run, so that a stopped comparison goes on where it was."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class Records:
+    """Figures by name, each with what they are figures of; a file written for something else counts as none.
+
+    Args:
+        folder: where they are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def read(self, name: str, subject: Any) -> dict[str, Any] | None:
+        """The figures kept under `name`, if they are those of `subject`."""
+        try:
+            record = json.loads(self._file(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        figures: dict[str, Any] | None = record["figures"] if record.get("of") == subject else None
+        return figures
+
+    def write(self, name: str, subject: Any, figures: dict[str, Any]) -> None:
+        """Keep `figures`; a crash meanwhile leaves what was kept before."""
+        partial = self._file(name).with_suffix(".partial")
+        partial.write_text(json.dumps({"of": subject, "figures": figures}, indent=1), encoding="utf-8")
+        os.replace(partial, self._file(name))
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.json"

@@ -1,0 +1,51 @@
+"""Each row's bundle behind the real service: how many reviews a second, and whether its answers keep their promises."""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.running_service import running_service
+from service.client import AsyncHeedClient
+from service.client_answers import Prediction
+
+CONNECTIONS = 32
+ROUNDS = 4
+# Few shapes, the same for every row, so that all are compiled after the first round.
+SHAPES = {"HEED_BATCH_SIZES": "1,32", "HEED_TOKEN_BUCKETS": "128,256,400"}
+
+
+def serve_row(bundle: Path, texts: Sequence[str]) -> dict[str, Any]:
+    """Send `texts` one a request over `CONNECTIONS` connections, `ROUNDS` times, to the service with this one bundle.
+
+    Returns:
+        Reviews a second in the fastest round, and the largest distance of a text's token weights from the sum 1.
+    """
+    with tempfile.TemporaryDirectory() as models_dir:
+        shutil.copytree(bundle, Path(models_dir) / bundle.name)
+        settings = {"HEED_MODELS_DIR": models_dir, "HEED_DEFAULT_MODEL": bundle.name} | SHAPES
+        with running_service(settings) as service:
+            answers, seconds = asyncio.run(_send(service.url, texts))
+    return {
+        "reviews_a_second": len(texts) / min(seconds),
+        "largest_error_of_a_sum": max(abs(sum(token.weight for token in one.tokens) - 1) for one in answers),
+    }
+
+
+async def _send(url: str, texts: Sequence[str]) -> tuple[list[Prediction], list[float]]:
+    seconds = []
+    async with AsyncHeedClient(url) as client:
+        free = asyncio.Semaphore(CONNECTIONS)
+
+        async def ask(text: str) -> Prediction:
+            async with free:
+                return await client.predict(text)
+
+        for _ in range(ROUNDS):
+            started = time.monotonic()
+            answers = await asyncio.gather(*(ask(text) for text in texts))
+            seconds.append(time.monotonic() - started)
+    return answers, seconds
