@@ -67,6 +67,17 @@ def test_a_rate_of_one_is_multi_head_self_attention() -> None:
         np.testing.assert_array_equal(to_numpy(received), to_numpy(each))
 
 
+def test_a_text_of_60_000_tokens_costs_a_rate_th_of_its_map() -> None:
+    """Its whole map would hold 14 GB, that of each of 1,000 remainders 60 x 60 weights."""
+    layer = AtrousSelfAttention(1, 2, rate=1000)
+    states = np.resize(STATES, (1, 60_000, 3))
+    output = to_numpy(layer(states))
+    dense = MultiHeadSelfAttention(1, 2)
+    dense.build(states.shape)
+    dense.set_weights(layer.get_weights())
+    np.testing.assert_allclose(output[:, 7::1000], to_numpy(dense(states[:, 7::1000])), atol=1e-6)
+
+
 def test_an_invalid_rate_says_what_was_expected() -> None:
     with pytest.raises(ValueError, match=r"Expected a rate of at least 1\. Received rate=0"):
         AtrousSelfAttention(1, 1, rate=0)

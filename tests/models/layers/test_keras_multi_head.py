@@ -166,6 +166,16 @@ def test_the_band_holds_what_the_maps_hold_within_the_window() -> None:
             np.testing.assert_array_equal(band[:, :, query, column], np.broadcast_to(expected, (4, 2)))
 
 
+def test_a_window_over_a_text_of_200_000_tokens_costs_no_more_than_itself() -> None:
+    """The whole maps would hold 320 GB."""
+    layer = MultiHeadAttention(2, window=3)
+    states = np.resize(STATES, (1, 200_000, 4))
+    output = to_numpy(layer(states))
+    np.testing.assert_allclose(
+        output[:, 150_005:150_015], to_numpy(layer(states[:, 150_000:150_020]))[:, 5:15], atol=1e-6
+    )
+
+
 def test_weights_come_in_the_order_of_keras_multi_head() -> None:
     layer = MultiHeadAttention(2)
     layer.build([(None, 5, 4), (None, 5, 3), (None, 5, 6)])

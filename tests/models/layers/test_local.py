@@ -93,6 +93,17 @@ def test_a_window_over_everything_is_multi_head_self_attention() -> None:
         np.testing.assert_allclose(to_numpy(received), to_numpy(each), atol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [1, 3])
+def test_a_text_of_200_000_tokens_costs_no_more_than_its_windows(rate: int) -> None:
+    """Its whole map would hold 160 GB."""
+    layer = LocalSelfAttention(1, 2, neighbors=2, rate=rate)
+    states = np.resize(STATES, (1, 200_000, 3))
+    output = to_numpy(layer(states))
+    np.testing.assert_allclose(
+        output[:, 150_006:150_014], to_numpy(layer(states[:, 150_000:150_020]))[:, 6:14], atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("arguments", [{"neighbors": 0}, {"rate": 0}])
 def test_an_invalid_argument_says_what_was_expected(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"Expected .*Received"):

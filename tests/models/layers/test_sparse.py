@@ -6,6 +6,7 @@ import pytest
 
 from models.layers import SparseSelfAttention
 from tests.layer_checks import Case, check_case
+from tests.models import numpy_reference as reference
 from tests.models.heads_reference import check_equation, check_padding, float64, one_text
 
 GENERATOR = np.random.default_rng(7)
@@ -65,6 +66,19 @@ def test_answers_do_not_depend_on_where_padding_stands(rate: int, causal: bool) 
 def test_two_layers_reach_every_pair() -> None:
     assert (seen(3, False).astype(int) @ seen(3, False).astype(int) > 0).all()
     assert ((seen(3, True).astype(int) @ seen(3, True).astype(int) > 0) == (OFFSETS >= 0)).all()
+
+
+def test_a_text_of_30_000_tokens_costs_far_less_than_its_map() -> None:
+    """Its whole map would hold 3.6 GB; a query sees 199 keys near it and 300 in steps of 100."""
+    layer = SparseSelfAttention(1, 1, rate=100)
+    states = np.resize(STATES, (1, 30_000, 3))
+    output = float64(layer(states))[0]
+    query = 21_234
+    keys = [key for key in range(30_000) if abs(query - key) < 100 or (query - key) % 100 == 0]
+    query_kernel, key_kernel, value_kernel = float64(*layer.get_weights())
+    scores = (states[0, query] @ query_kernel) @ (states[0, keys] @ key_kernel).T
+    expected = reference.softmax(scores) @ (states[0, keys] @ value_kernel)
+    np.testing.assert_allclose(output[0, query], expected, atol=1e-5)
 
 
 def test_a_rate_of_one_is_refused() -> None:
