@@ -31,7 +31,7 @@ define environment
 	touch $(1)/.installed
 endef
 
-.PHONY: help serve test test-torch check format train test-containers lock clean
+.PHONY: help serve test test-torch check format train zoo test-containers lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ format: $(TEST)/.installed ## mend formatting and what the linter can mend by it
 
 train: $(TEST)/.installed ## train a bundle: make train DATA=reviews.csv OUT=models/saved/mine (IMDB without DATA)
 	@exec $(TEST)/bin/python -m training train $(CONFIG) $(if $(DATA),--data $(DATA)) --out $(OUT)
+
+zoo: $(TEST)/.installed ## train every mechanism on IMDB, serve each, write docs/mechanisms.md: make zoo DATA=aclImdb_v1.tar.gz
+	@$(TEST)/bin/python -m benchmarks.zoo --data $(or $(DATA),$(error say where the IMDB archive is: make zoo DATA=aclImdb_v1.tar.gz)) $(ARGS)
 
 test-containers: $(TEST)/.installed ## build the image and try it for real; needs a Docker engine
 	@$(TEST)/bin/python -m pytest -m containers tests/containers $(ARGS)
