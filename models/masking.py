@@ -7,32 +7,36 @@ from keras import backend, ops
 # A tensor of whichever backend Keras runs on; Keras has no public name for it.
 Tensor: TypeAlias = Any
 
-# Large enough that exp() of it is exactly 0 beside any real score, small enough to be finite in the dtype.
-_MASKED_SCORE = {"float16": -3e4}
-_MASKED_SCORE_DEFAULT = -1e9
+# So low that exp() of it is exactly 0 beside any real score, and finite in the dtype.
+_MASKED_SCORE = {"float16": -6e4}
+_MASKED_SCORE_DEFAULT = -1e30
 
 
-def masked_softmax(scores: Tensor, mask: Tensor | None, axis: int = -1) -> Tensor:
+def masked_softmax(scores: Tensor, mask: Tensor | None, axis: int = -1, *, rows: Tensor | None = None) -> Tensor:
     """Softmax over the unmasked entries alone.
+
+    A map has as many entries as there are pairs of tokens and each pass over it counts, so there are three: what is
+    masked gets a score of which the softmax makes an exact 0, and a row of nothing else is multiplied by 0.
 
     Args:
         scores: float[...], any dtype.
         mask: bool, broadcastable to `scores`, True where a score counts; None where all do.
         axis: the axis that sums to 1.
+        rows: bool, broadcastable to `scores`, True where a row counts, whatever its entries; None where all do.
 
     Returns:
         float[...] of the dtype of `scores`: exactly 0 where masked, summing to 1 over the rest; all zeros, never NaN,
         where nothing is left.
     """
+    if rows is not None:
+        mask = rows if mask is None else ops.logical_and(mask, rows)
     if mask is None:
         return _softmax(scores, axis)
     dtype = backend.standardize_dtype(scores.dtype)
     mask = ops.cast(mask, "bool")
-    scores = ops.where(mask, scores, ops.cast(_MASKED_SCORE.get(dtype, _MASKED_SCORE_DEFAULT), dtype))
-    weights = ops.where(mask, _softmax(scores, axis), ops.cast(0, dtype))
-    total = ops.sum(weights, axis=axis, keepdims=True)
-    # A row that is masked throughout sums to 0: divide it by 1.
-    return weights / ops.where(total > 0, total, ops.ones_like(total))
+    lowest = ops.cast(_MASKED_SCORE.get(dtype, _MASKED_SCORE_DEFAULT), dtype)
+    weights = _softmax(ops.where(mask, scores, lowest), axis)
+    return weights * ops.cast(ops.any(mask, axis=axis, keepdims=True), dtype)
 
 
 def attention_map(
@@ -55,7 +59,7 @@ def attention_map(
         queries, keys = (ops.arange(ops.shape(scores)[axis], dtype="int32") for axis in (1, 2))
         reached = ops.expand_dims(ops.expand_dims(queries, 1) >= keys, 0)  # [1, query, key]
         seen = reached if seen is None else ops.logical_and(seen, reached)
-    return zero_padding(masked_softmax(scores, seen), query_mask)
+    return masked_softmax(scores, seen, rows=None if query_mask is None else ops.expand_dims(query_mask, -1))
 
 
 def uniform_weights(mask: Tensor, dtype: str) -> Tensor:

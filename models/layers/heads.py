@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.masking import Tensor, masked_softmax, zero_padding
+from models.masking import Tensor, masked_softmax
 from models.windows import Window, band_context, band_mask, band_scores
 
 
@@ -75,7 +75,7 @@ def attend(
         those that see no key.
     """
     scores = ops.matmul(scaled(queries), ops.transpose(keys, (0, 1, 3, 2)))  # [batch, heads, query, key]
-    weights = without_padded_queries(masked_softmax(scores, visible), query_mask)
+    weights = masked_softmax(scores, visible, rows=real_rows(query_mask))
     return ops.matmul(weights, values), weights
 
 
@@ -98,13 +98,13 @@ def attend_nearby(
     """
     scores = band_scores(scaled(queries), keys, window)  # [batch, heads, tokens, width]
     visible = ops.expand_dims(band_mask(key_mask, queries[:, 0], window), 1)
-    band = without_padded_queries(masked_softmax(scores, visible), query_mask)
+    band = masked_softmax(scores, visible, rows=real_rows(query_mask))
     return band_context(band, values, window), band
 
 
-def without_padded_queries(weights: Tensor, query_mask: Tensor | None) -> Tensor:
-    """Rows of padded queries set to 0: float[batch, heads, query, ...] of the same dtype and shape."""
-    return zero_padding(weights, None if query_mask is None else ops.expand_dims(query_mask, 1))
+def real_rows(query_mask: Tensor | None) -> Tensor | None:
+    """Which rows of the maps are of real queries: bool[batch, query] -> bool[batch, 1, query, 1]."""
+    return None if query_mask is None else query_mask[:, None, :, None]
 
 
 class HeadedSelfAttention(keras.layers.Layer):

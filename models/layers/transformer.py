@@ -5,7 +5,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from models.layers.heads import merge_heads, scaled, split_heads, visible_keys, without_padded_queries
+from models.layers.heads import merge_heads, real_rows, scaled, split_heads, visible_keys
 from models.masking import Tensor, masked_softmax, zero_padding
 from models.windows import Window, band_context, band_mask, band_scores, band_to_map
 
@@ -167,7 +167,7 @@ class TransformerBlock(keras.layers.Layer):
         else:
             scores = band_scores(queries, keys, reach)  # [batch, heads, token, width]
             visible = ops.expand_dims(band_mask(mask, states, reach), 1)
-        weights = without_padded_queries(masked_softmax(scores, visible), mask)
+        weights = masked_softmax(scores, visible, rows=real_rows(mask))
         kept = self.weight_dropout(weights, training=training)
         context = ops.matmul(kept, values) if reach is None else band_context(kept, values, reach)
         return self.attention_output(merge_heads(context)), weights  # [batch, tokens, features]
