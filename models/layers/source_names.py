@@ -27,7 +27,7 @@ from models.layers.transformer import TransformerBlock
 class SourceName(NamedTuple):
     """What became of a layer or a function of one of the sources.
 
-    source: who wrote it.
+    source: who wrote it, or the title of the write-up it was copied from.
     layer: our class.
     arguments: with these ours computes what the source computes with its defaults, on texts without padding and with
         the same weights. What has no default there is an example.
@@ -48,28 +48,28 @@ _EXAMPLE_HEADS = {"heads": 8, "size_per_head": 16}
 SOURCE_NAMES: Mapping[str, SourceName] = MappingProxyType(
     {
         "MyAttention": SourceName(
-            "the first write-up",
+            "“在Keras中自定义Attention层”, 2021",
             ElementwiseSelfAttention,
             {"scale": math.sqrt(8)},
             "`key_size` is `scale` squared; for gains of each position give `max_length`; gains start at 1, not near 0",
         ),
         "attention_1": SourceName(
-            "the second write-up",
+            "“Attention的两种实现方法”",
             ScaledDotProductSelfAttention,
             {},
             'the context of every position: sum it with `MaskedPooling("sum")`, or take the mean',
         ),
         "attention_2": SourceName(
-            "the second write-up",
+            "“Attention的两种实现方法”",
             AdditiveAttentionPooling,
             {"use_bias": False},
             "`units` is free; there it is the width of the states",
         ),
         "SelfAttentionLayer": SourceName(
-            "the fourth write-up",
+            "“keras自注意力机制”, 2024",
             TransformerBlock,
             {"num_heads": 8, "key_dim": 64},
-            "the block that the write-up describes; its own code does not run",
+            "the block that the text describes; its own code does not run",
         ),
         "attention_keras.Attention": SourceName(
             _SU,
