@@ -157,24 +157,21 @@ class SeqSelfAttention(keras.layers.Layer):
         mask: Tensor | None = None,
         return_attention_scores: bool = False,
         return_band: bool = False,
-    ) -> Tensor | tuple[Tensor, ...]:
+    ) -> Tensor | tuple[Tensor, ...] | list[Tensor]:
         wants_map = return_attention_scores or self.return_attention
         if self.window is not None and self.mask_mode == "keys":
-            return self._attend_nearby(self.window, inputs, mask, wants_map, return_band)
-        if return_band:
+            outputs = self._attend_nearby(self.window, inputs, mask, wants_map, return_band)
+        elif return_band:
             raise ValueError(
                 "Expected an attention_width and mask_mode 'keys' where a band is asked for. "
                 f"Received attention_width={self.attention_width} and mask_mode {self.mask_mode!r}."
             )
-        scores = self._scores(inputs, lambda queries, keys, score: score(queries, keys))  # [batch, query, key]
-        if self.mask_mode == "keys":
-            weights = attention_map(scores, mask, mask, causal=self.history_only)
-            self._regularize(lambda: _distance_from_identity(weights, mask) / _real_rows(weights, mask))
         else:
-            weights = self._upstream_map(scores, mask)
-            self._regularize(lambda: _distance_from_identity(weights, None))
-        context = ops.matmul(weights, inputs)  # [batch, query, features]
-        return (context, weights) if wants_map else context
+            outputs = self._attend(inputs, mask, wants_map)
+        if len(outputs) == 1:
+            return outputs[0]
+        # The option answers with a list, as upstream does; what is asked for in the call, with a tuple.
+        return outputs if return_attention_scores or return_band else list(outputs)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Any:
         return [previous_mask, None] if self.return_attention else previous_mask
@@ -206,16 +203,26 @@ class SeqSelfAttention(keras.layers.Layer):
         """What `keras.models.load_model` takes as `custom_objects`, for files of ours and of keras-self-attention."""
         return {"SeqSelfAttention": SeqSelfAttention, "heed>SeqSelfAttention": SeqSelfAttention}
 
+    def _attend(self, inputs: Tensor, mask: Tensor | None, wants_map: bool) -> tuple[Tensor, ...]:
+        scores = self._scores(inputs, lambda queries, keys, score: score(queries, keys))  # [batch, query, key]
+        if self.mask_mode == "keys":
+            weights = attention_map(scores, mask, mask, causal=self.history_only)
+        else:
+            weights = self._upstream_map(scores, mask)
+        self._regularize(_distance_from_identity, weights, mask)
+        context = ops.matmul(weights, inputs)  # [batch, query, features]
+        return (context, weights) if wants_map else (context,)
+
     def _attend_nearby(
         self, window: Window, inputs: Tensor, mask: Tensor | None, wants_map: bool, wants_band: bool
-    ) -> Tensor | tuple[Tensor, ...]:
+    ) -> tuple[Tensor, ...]:
         scores = self._scores(inputs, partial(band_scores, window=window))  # [batch, tokens, width]
         band = zero_padding(masked_softmax(scores, band_mask(mask, inputs, window)), mask)
-        self._regularize(lambda: band_distance_from_identity(band, mask, window) / _real_rows(band, mask))
+        self._regularize(partial(band_distance_from_identity, window=window), band, mask)
         context = band_context(band, inputs, window)  # [batch, tokens, features]
         maps = [band_to_map(band, window)] if wants_map else []
         bands = [band] if wants_band else []
-        return (context, *maps, *bands) if maps or bands else context
+        return (context, *maps, *bands)
 
     def _scores(self, inputs: Tensor, between: Callable[..., Tensor]) -> Tensor:
         """The scores of the pairs of queries and keys that `between` makes."""
@@ -247,10 +254,17 @@ class SeqSelfAttention(keras.layers.Layer):
             scores = scores - _UPSTREAM_PENALTY * (ops.expand_dims(padding, 2) * ops.expand_dims(padding, 1))
         return masked_softmax(scores, None)
 
-    def _regularize(self, penalties: Callable[[], Tensor]) -> None:
-        """Add the weighted mean over texts of penalties[batch] to the loss, if they count at all."""
-        if self.attention_regularizer_weight > 0:
-            self.add_loss(self.attention_regularizer_weight * ops.mean(penalties()))
+    def _regularize(self, distance: Callable[..., Tensor], weights: Tensor, mask: Tensor | None) -> None:
+        """Add the weighted mean over texts of the distance of their maps from the identity to the loss."""
+        if self.attention_regularizer_weight == 0:
+            return
+        weights = ops.cast(weights, "float32")
+        if self.mask_mode == "upstream":
+            penalties = distance(weights, mask=None)  # [batch]
+        else:
+            real = ops.ones_like(weights[:, :, 0]) if mask is None else ops.cast(mask, "float32")
+            penalties = distance(weights, mask=mask) / ops.maximum(ops.sum(real, axis=1), 1)
+        self.add_loss(self.attention_regularizer_weight * ops.mean(penalties))
 
     def _add_kernel(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
         return self.add_weight(
@@ -282,9 +296,3 @@ def _distance_from_identity(weights: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None:
         identity = ops.logical_and(identity, ops.expand_dims(mask, 1))
     return ops.sum(ops.square(products - ops.cast(identity, weights.dtype)), axis=(1, 2))
-
-
-def _real_rows(weights: Tensor, mask: Tensor | None) -> Tensor:
-    """How many rows of each map or band are of real queries, at least 1: float[batch]."""
-    real = ops.ones_like(weights[:, :, 0]) if mask is None else ops.cast(mask, weights.dtype)
-    return ops.maximum(ops.sum(real, axis=1), 1)

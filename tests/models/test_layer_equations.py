@@ -16,7 +16,6 @@ from models.layers import (
     TokenWeights,
 )
 from tests.layer_checks import to_numpy
-from tests.models import numpy_reference as reference
 
 STATES = np.random.default_rng(7).normal(size=(4, 5, 3)).astype("float32")
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 0]], "bool")
@@ -32,33 +31,7 @@ def float64(*tensors: Any) -> list[np.ndarray]:
     return [to_numpy(tensor).astype("float64") for tensor in tensors]
 
 
-# --- numbers worked by hand: softmax of (ln 1, ln 3) is (1/4, 3/4) ---
-
-LN3 = float(np.log(3))
-
-
-def test_seq_self_attention_multiplicative_by_hand() -> None:
-    layer = weighted(SeqSelfAttention(attention_type="multiplicative"), [(None, None, 1)], [[LN3]], [7])
-    states = np.array([[[1], [0], [9]]], "float32")  # e = ln 3 * x_t * x_t' + 7, and the 7 is not seen
-    _, scores = float64(*layer(states, mask=np.array([[1, 1, 0]], bool), return_attention_scores=True))
-    np.testing.assert_allclose(scores, [[[0.75, 0.25, 0], [0.5, 0.5, 0], [0, 0, 0]]], atol=1e-6)
-
-
-def test_seq_self_attention_additive_by_hand() -> None:
-    # tanh(x_t' * atanh(1/2)) is 1/2 for x = 1 and 0 for x = 0; times 2 ln 3 it is ln 3 and 0, whoever asks.
-    layer = SeqSelfAttention(units=1)
-    weighted(layer, [(None, None, 1)], [[0]], [[np.arctanh(0.5)]], [0], [[2 * LN3]], [0])
-    states = np.array([[[1], [0], [9]]], "float32")
-    context, scores = float64(*layer(states, mask=np.array([[1, 1, 0]], bool), return_attention_scores=True))
-    np.testing.assert_allclose(scores, [[[0.75, 0.25, 0], [0.75, 0.25, 0], [0, 0, 0]]], atol=1e-6)
-    np.testing.assert_allclose(context, [[[0.75], [0.75], [0]]], atol=1e-6)
-
-
-def test_sigmoid_before_the_softmax_bounds_the_ratio_of_two_weights_by_e() -> None:
-    layer = SeqSelfAttention(attention_type="multiplicative", attention_activation="sigmoid")
-    weighted(layer, [(None, None, 1)], [[1000]], [0])
-    _, scores = float64(*layer(np.array([[[1], [-1]]], "float32"), return_attention_scores=True))
-    np.testing.assert_allclose(scores[0, 0, 0] / scores[0, 0, 1], np.e, rtol=1e-5)
+# --- numbers worked by hand ---
 
 
 def test_linear_head_by_hand() -> None:
@@ -124,46 +97,7 @@ def test_padding_mask_by_hand() -> None:
     assert to_numpy(PaddingMask(-1)(np.array([[0, -1]]))).tolist() == [[True, False]]
 
 
-# --- against a restatement in float64 ---
-
-
-@pytest.mark.parametrize("attention_type", ["additive", "multiplicative"])
-def test_seq_self_attention_is_its_equation(attention_type: Any) -> None:
-    layer = SeqSelfAttention(4, attention_type=attention_type, attention_activation="sigmoid", bias_initializer="random_normal")
-    context, scores = float64(*layer(STATES, mask=MASK, return_attention_scores=True))
-    learned = float64(*layer.get_weights())
-    equation = reference.additive_scores if attention_type == "additive" else reference.multiplicative_scores
-    for row, (states, mask) in enumerate(zip(STATES.astype("float64"), MASK, strict=True)):
-        activated = 1 / (1 + np.exp(-equation(states, *learned)))
-        expected = reference.real_softmax(activated, reference.pairs(mask))
-        np.testing.assert_allclose(scores[row], expected, atol=1e-6)
-        np.testing.assert_allclose(context[row], expected @ states, atol=1e-6)
-
-
 # --- faults of the sources that these layers do not have ---
-
-REAL = STATES[0].astype("float64")  # five real states
-PADDED = np.concatenate([REAL, np.full((3, 3), 0.5)])  # a padded position has a vector like any other
-PADDED_MASK = np.array([True] * 5 + [False] * 3)
-
-
-def test_seq_self_attention_published_attends_to_padded_keys_and_ours_does_not() -> None:
-    layer = SeqSelfAttention(4)
-    _, ours = layer(PADDED[None].astype("float32"), mask=PADDED_MASK[None], return_attention_scores=True)
-    scores = reference.additive_scores(PADDED, *float64(*layer.get_weights()))
-    published = reference.seq_self_attention_as_published(scores, PADDED_MASK)
-    assert published[:5, 5:].sum(axis=1).min() > 0.1
-    assert (to_numpy(ours)[0, :5, 5:] == 0).all()
-    # Where nothing is padded, the two are the same.
-    unpadded = reference.seq_self_attention_as_published(scores[:5, :5], PADDED_MASK[:5])
-    np.testing.assert_allclose(to_numpy(ours)[0, :5, :5], unpadded, atol=1e-6)
-
-
-@pytest.mark.parametrize("initializer", ["glorot_normal", keras.initializers.RandomNormal()])
-def test_query_and_key_kernels_do_not_start_alike(initializer: Any) -> None:
-    layer = SeqSelfAttention(4, kernel_initializer=initializer)
-    layer.build((None, None, 3))
-    assert not np.array_equal(to_numpy(layer.query_kernel), to_numpy(layer.key_kernel))
 
 
 def test_a_mean_of_no_token_is_zero_where_keras_gives_nan() -> None:

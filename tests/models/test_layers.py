@@ -12,7 +12,6 @@ from models.layers import (
     MaskedConvolution,
     MaskedPooling,
     PaddingMask,
-    SeqSelfAttention,
     TokenWeights,
 )
 from tests.layer_checks import Case, check_case
@@ -25,38 +24,6 @@ SHARES = GENERATOR.dirichlet(np.ones(5), size=4).astype("float32")
 IDS = np.array([[2, 3, 0], [0, 0, 0]], "int32")
 
 CASES: dict[str, Case] = {
-    "seq_additive": Case(
-        SeqSelfAttention,
-        {"units": 4},
-        (STATES,),
-        {"mask": MASK, "without_gradient": frozenset({"attention_bias"})},
-    ),
-    "seq_additive_of_every_option": Case(
-        SeqSelfAttention,
-        {
-            "units": 2,
-            "use_additive_bias": False,
-            "attention_activation": "sigmoid",
-            "kernel_initializer": "he_normal",
-            "bias_initializer": "ones",
-            "kernel_regularizer": keras.regularizers.L1(0.1),
-            "kernel_constraint": "non_neg",
-        },
-        (STATES,),
-        {"mask": MASK},
-    ),
-    "seq_multiplicative": Case(
-        SeqSelfAttention,
-        {"attention_type": "multiplicative"},
-        (STATES,),
-        {"mask": MASK, "without_gradient": frozenset({"attention_bias"})},
-    ),
-    "seq_multiplicative_of_every_option": Case(
-        SeqSelfAttention,
-        {"attention_type": "multiplicative", "use_attention_bias": False, "attention_activation": "tanh"},
-        (STATES,),
-        {"mask": MASK},
-    ),
     "head_of_two": Case(LinearHead, {"labels": 2}, (STATES[:, 0], STATES, SHARES), {"float32_outputs": True}),
     "head_of_three": Case(
         LinearHead,
@@ -107,8 +74,6 @@ def test_every_registered_layer_is_exported() -> None:
 @pytest.mark.parametrize(
     ("layer_class", "arguments"),
     [
-        (SeqSelfAttention, {"units": 0}),
-        (SeqSelfAttention, {"attention_type": "divisive"}),
         (LinearHead, {"labels": 1}),
         (LinearHead, {"labels": 2, "dropout": 1.5}),
         (MaskedConvolution, {"filters": 0}),
