@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from benchmarks.zoo.records import Records
@@ -112,12 +113,21 @@ def _start(data: Path, out: Path) -> None:
 
 def _prepare(corpus: Corpus, out: Path) -> Material:
     config = read_config(config_file(BASELINE))
-    wanted = json.dumps(_subject(config.model_copy(update={"phases": config.phases[:1]}), corpus.fingerprint()))
-    file = out / f"vectors-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}.npy"
-    return prepare(config, corpus, vectors_file=file, watcher=_Lines(out / "preparation.log"))
+    learned_from = {
+        "data": corpus.fingerprint(),
+        "seed": config.seed,
+        "validation_share": config.data.validation_share,
+        "max_words": config.data.max_words,
+        "embedding_dim": config.model["embedding_dim"],
+        "vectors": config.model_dump(mode="json")["vectors"],
+    }
+    digest = hashlib.sha256(json.dumps(learned_from, sort_keys=True).encode()).hexdigest()[:12]
+    watcher = _Lines(out / "preparation.log")
+    return prepare(config, corpus, vectors_file=out / f"vectors-{digest}.npy", watcher=watcher)
 
 
 def _train(run: Run, out: Path, epochs: int | None) -> dict[str, Any]:
+    keras.backend.clear_session()  # what the run before left behind
     config, work = config_of(run, epochs=epochs), out / "work" / run.name
     bundle = out / "bundles" / run.name
     (out / "logs").mkdir(exist_ok=True)

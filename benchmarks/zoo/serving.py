@@ -15,7 +15,7 @@ from service.client_answers import Prediction
 CONNECTIONS = 32
 ROUNDS = 4
 # Few shapes, the same for every row, so that all are compiled after the first round.
-SHAPES = {"HEED_BATCH_SIZES": "1,32", "HEED_TOKEN_BUCKETS": "128,256,400"}
+SHAPES = {"HEED_BATCH_SIZES": "1,32", "HEED_TOKEN_BUCKETS": "64,128,256"}
 
 
 def serve_row(bundle: Path, texts: Sequence[str]) -> dict[str, Any]:
