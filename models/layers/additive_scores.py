@@ -35,11 +35,14 @@ def _weighted_tanh(queries: Tensor, keys: Tensor, kernel: Tensor) -> tuple[Tenso
     queries, keys, kernel = (ops.convert_to_tensor(each) for each in (queries, keys, kernel))  # NumPy's to jax.grad
     units = kernel.shape[0]
     at_once = math.gcd(units, _UNITS_AT_ONCE)
+    negative = -kernel
 
     def add(step: Any, scores: Tensor) -> Tensor:
         earlier = scores
         for unit in (step * at_once + each for each in range(at_once)):
-            scores = scores + kernel[unit] * _hidden(queries[unit], keys[unit], earlier)
+            # Not a sum: of several TensorFlow's graph optimiser makes one AddN, whose buffer the rounds of a loop in
+            # training fight for ("AlreadyExistsError: ... AddOpsRewrite ... tmp_var").
+            scores = scores - negative[unit] * _hidden(queries[unit], keys[unit], earlier)
         return scores
 
     def gradient(*arguments: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
