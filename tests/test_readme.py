@@ -44,10 +44,16 @@ def test_curl_gets_the_answer_that_is_shown(default_service: RunningService) -> 
 
 
 def test_the_python_example_finds_a_wonderful_film_positive(default_service: RunningService) -> None:
-    [program] = blocks("python")
+    program, _ = blocks("python")
     script = program.replace("http://127.0.0.1:8000", default_service.url)
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True, text=True)
     assert done.stdout.startswith("positive 0.9")
+
+
+def test_the_layers_work_in_a_model_of_ones_own() -> None:
+    _, program = blocks("python")
+    script = f"{program}\nimport numpy as np\nassert model(np.array([[3, 1, 4, 0, 0]])).shape == (1, 5, 64)"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
 
 
 def test_the_figures_are_those_of_the_default_bundles_card() -> None:
