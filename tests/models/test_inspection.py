@@ -331,11 +331,12 @@ def test_a_class_of_another_origin_is_refused(
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("where", ["layer", "initializer", "dtype", "build_config", "nested list"])
+@pytest.mark.parametrize("where", ["layer", "head", "initializer", "dtype", "build_config", "nested list"])
 def test_a_foreign_class_is_found_wherever_it_stands(bundle: Path, canary: Path, where: str) -> None:
     foreign = node("subprocess", "Popen", args=["touch", str(canary)])
     places: dict[str, dict[str, Any]] = {
         "layer": node("keras.layers", "Bidirectional", layer=foreign),
+        "head": node("models.layers.multi_head_of", "MultiHead", "heed>MultiHead", layer=foreign),
         "initializer": node("keras.layers", "Dense", units=1, kernel_initializer=foreign),
         "dtype": node("keras.layers", "Dropout", rate=0.1) | {"config": {"rate": 0.1, "dtype": foreign}},
         "build_config": node("keras.layers", "Dropout", rate=0.1) | {"build_config": {"input_shape": foreign}},
