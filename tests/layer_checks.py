@@ -94,38 +94,68 @@ class _Call:
         self.scores = scores
         self._as_list = as_list
         self._arguments = arguments
+        self._programs: dict[int, Callable[[list[Any], Any], Any]] = {}
 
     def __call__(
         self, layer: keras.layers.Layer, inputs: Sequence[Any] | None = None, mask: Any = None, *, masked: bool = True
     ) -> Any:
+        if mask is None and masked:
+            mask = self.mask
+        if mask is not None:
+            mask = mask if isinstance(mask, keras.KerasTensor) else ops.array(mask)
+            mask = [mask] * len(self.inputs) if self._as_list else mask
+        given = list(self.inputs if inputs is None else inputs)
+        positional = [given] if self._as_list else given
+        if keras.backend.backend() != "jax" or any(isinstance(each, keras.KerasTensor) for each in given):
+            return layer(*positional, **self._named(mask))
+        if not layer.built:
+            self.build(layer)
+        if id(layer) not in self._programs:
+            self._programs[id(layer)] = compiled(layer, self._named)
+        return self._programs[id(layer)](positional, mask)
+
+    def _named(self, mask: Any) -> dict[str, Any]:
         named = dict(self._arguments)
         if self.scores:
             named["return_attention_scores"] = True
-        mask = self.mask if mask is None else mask
-        if mask is not None and masked:
-            mask = mask if isinstance(mask, keras.KerasTensor) else ops.array(mask)
-            named["mask"] = [mask] * len(self.inputs) if self._as_list else mask
-        given = self.inputs if inputs is None else inputs
-        return layer(list(given), **named) if self._as_list else layer(*given, **named)
+        if mask is not None:
+            named["mask"] = mask
+        return named
 
     def build(self, layer: keras.layers.Layer) -> None:
         shapes = [value.shape for value in self.inputs]
         layer.build(*([shapes] if self._as_list else shapes))
 
+    def symbols(self, unknown: int) -> tuple[list[keras.KerasTensor], keras.KerasTensor | None]:
+        """Inputs and mask of which nothing (0), the batch (1), or the batch and the tokens (2) are unknown."""
+        tokens = self.inputs[-1].shape[-1] if self.mask is None else self.mask.shape[1]
+
+        def symbol(value: np.ndarray) -> keras.KerasTensor:
+            rest = [None if unknown == 2 and size == tokens else size for size in value.shape[1:]]
+            return keras.KerasTensor((None if unknown else len(value), *rest), str(value.dtype))
+
+        return [symbol(value) for value in self.inputs], None if self.mask is None else symbol(self.mask)
+
+
+def compiled(layer: keras.layers.Layer, named: Callable[[Any], dict[str, Any]]) -> Callable[[list[Any], Any], Any]:
+    """The layer, on JAX, as one program: one for each operation takes several times as long to compile."""
+    import jax
+
+    variables = layer.variables
+
+    @jax.jit
+    def program(values: list[Any], positional: list[Any], mask: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return layer(*positional, **named(mask))
+
+    return lambda positional, mask: program([variable.value for variable in variables], positional, mask)
+
 
 def check_shapes(layer: keras.layers.Layer, call: _Call) -> None:
     """What the layer says of its outputs before it runs is what they are: full shapes, unknown ones and dtypes."""
     eager = tree.flatten(call(layer))
-    tokens = call.inputs[-1].shape[1]
-    for unknown in (0, 1, 2):  # nothing, the batch, the batch and the tokens
-
-        def symbol(value: np.ndarray, unknown: int = unknown) -> keras.KerasTensor:
-            leading = unknown if value.shape[1] == tokens else min(unknown, 1)
-            trailing = [None if leading == 2 and size == tokens else size for size in value.shape[leading:]]  # of a map
-            return keras.KerasTensor((*(None,) * leading, *trailing), str(value.dtype))
-
-        mask = None if call.mask is None else symbol(call.mask)
-        symbolic = tree.flatten(call(layer, [symbol(value) for value in call.inputs], mask))
+    for unknown in (0, 1, 2):
+        symbolic = tree.flatten(call(layer, *call.symbols(unknown)))
         assert len(symbolic) == len(eager)
         for promised, given in zip(symbolic, eager, strict=True):
             assert len(promised.shape) == len(given.shape)
@@ -161,6 +191,9 @@ def check_file(layer: keras.layers.Layer, call: _Call, folder: Path) -> None:
     with _nothing_registered():
         again = keras.saving.load_model(file, custom_objects=CUSTOM_OBJECTS, compile=False, safe_mode=True)
     values = [*call.inputs, *([] if call.mask is None else [call.mask])]
+    if keras.backend.backend() == "jax":
+        _assert_equal(compiled(again, lambda mask: {})([values], None), call(layer), atol=1e-6)
+        return
     _assert_equal(again(values), model(values))
     # Served, it is compiled; PyTorch's compiler would want a compiler of C++ beside it.
     again.compile(jit_compile=keras.backend.backend() != "torch")
