@@ -2,12 +2,12 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from models.mechanisms import attention_layer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from models.config import ClassifierConfig
+from models.mechanisms import attention_layer
 from training.errors import ConfigError
 
 _DECIDED_BY_THE_DATA = {"vocabulary_size": 3, "labels": 2}  # with the least values there are
@@ -67,6 +67,19 @@ class TrainConfig(_Section):
             raise ValueError(f"Expected nothing that the data decides. Received {decided}.")
         attention_layer(ClassifierConfig.from_dict({**model, **_DECIDED_BY_THE_DATA}))  # refuses unknown options
         return model
+
+    @model_validator(mode="after")
+    def _knows_every_position(self) -> Self:
+        architecture = self.classifier(**_DECIDED_BY_THE_DATA)
+        known = architecture.attention.get("max_length")
+        if architecture.position == "trainable":
+            known = min(architecture.max_positions, known or architecture.max_positions)
+        if known is not None and known < self.data.max_tokens:
+            raise ValueError(
+                f"Expected as many positions as data.max_tokens={self.data.max_tokens}. Received {known}: what stands "
+                "further back would be taken for the last one."
+            )
+        return self
 
     def classifier(self, *, vocabulary_size: int, labels: int) -> ClassifierConfig:
         """The whole architecture, once the data is known."""

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from models.mechanisms import MECHANISMS
 
 from benchmarks.zoo.rows import FAMILIES, ROWS
+from models.mechanisms import MECHANISMS
 
 PLACE = "<!-- {} -->"
 

@@ -31,6 +31,12 @@ def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
         (MINIMAL.replace("[[", "[model]\nlabels = 3\n[["), r"model: .*nothing that the data decides.*labels"),
         (MINIMAL.replace("[[", '[model]\nencoder_units = "many"\n[['), "model: .*Expected the values"),
         (MINIMAL.replace("[[", '[model]\nmechanism = "magic"\n[['), "mechanism"),
+        (
+            MINIMAL.replace("[[", "[model]\nattention = { sharpness = 2 }\n[["),
+            r"Expected only options of additive_pool",
+        ),
+        (MINIMAL.replace("[[", "[model]\nattention = { units = 0 }\n[["), "units of at least 1"),
+        (MINIMAL.replace("[[", '[model]\nposition = "trainable"\n[['), "as many positions as data.max_tokens=1024"),
         (MINIMAL.replace("[[", "[model]\ndropout = 1.5\n[["), r"dropout in \[0, 1\)"),
         (MINIMAL.replace("epochs = 1", "epochs = 0"), "phases.0.epochs"),
         (MINIMAL.replace("epochs = 1", 'epochs = "1"'), "phases.0.epochs"),
@@ -44,6 +50,23 @@ def test_a_wrong_file_is_refused_and_the_key_named(tmp_path: Path, content: str,
     with pytest.raises(ConfigError, match=message) as refusal:
         read_config(file)
     assert "wrong.toml" in str(refusal.value)
+
+
+def test_a_file_says_only_what_its_base_does_not(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(MINIMAL.replace("[[", "[model]\ndropout = 0.5\nencoder_units = 7\n[["))
+    file = tmp_path / "y.toml"
+    file.write_text('base = "base.toml"\nname = "y"\n[model]\nencoder_units = 9\n')
+    config = read_config(file)
+    assert (config.name, config.model) == ("y", {"dropout": 0.5, "encoder_units": 9})
+    assert config.phases == read_config(tmp_path / "base.toml").phases
+
+
+@pytest.mark.parametrize("base", ["../base.toml", "none.toml", "y.toml", "/etc/passwd"])
+def test_a_base_that_is_not_a_file_beside_it_without_a_base_is_refused(tmp_path: Path, base: str) -> None:
+    file = tmp_path / "y.toml"
+    file.write_text(f'base = "{base}"\nname = "y"\n')
+    with pytest.raises(ConfigError, match=r"a file beside it|readable TOML file"):
+        read_config(file)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
