@@ -20,6 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # Which other rooms a room may import.
 MAY_IMPORT = {"models": set(), "training": {"models"}, "service": {"models"}}
+BUNDLES = ("default", "dot_product", "multi_head", "transformer")
 LOCKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.txt"))
 LOCK_LINE = re.compile(r"[a-z0-9.-]+(\[[a-z0-9,-]+\])?==\S+( ; [^\\]+?)?( +--hash=sha256:[0-9a-f]{64})+ *")
 PLACES_TO_NAME_AN_INDEX = ("pyproject.toml", "Makefile", "Dockerfile", "docker-compose.yml", "README.md", ".ci/run")
@@ -181,6 +182,7 @@ def test_the_wheel_holds_the_three_rooms_and_what_they_read(tmp_path: Path) -> N
     assert not {name for name in names if "trained_here" in name}
     expected = {str(path.relative_to(ROOT)) for room in ROOMS for path in modules_of(room)}
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "training" / "configs").glob("*.toml")}
-    for folder in (ROOT / "service" / "web", ROOT / "models" / "saved" / "default"):
+    for folder in (ROOT / "service" / "web", *(ROOT / "models" / "saved" / name for name in BUNDLES)):
+        assert folder.parent.name != "saved" or (folder / "bundle.json").is_file()
         expected |= {str(path.relative_to(ROOT)) for path in folder.rglob("*") if path.is_file()}
     assert expected - names == set()
