@@ -10,6 +10,7 @@ import argparse
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -38,17 +39,22 @@ def main() -> None:
         for row in given.rows
     }
     figures = {row: of_row for row, of_row in figures.items() if of_row}
-    test = load_corpus(given.data, text_column="text", label_column="label").test
-    served = _serve([Run(row, given.seeds[0]) for row in figures], test, given)
-    if not given.no_page:
-        _draw([Run(row, given.seeds[0]) for row in figures], test, given)
-        parts = {"table": page.table(figures, served), "rules": page.rules(), "trust": page.trust(figures)}
-        page.fill(DOCS / "mechanisms.md", parts)
-        print(f"Wrote {DOCS / 'mechanisms.md'}.", flush=True)
+    if given.train_only:
+        print(page.table(figures, {}))
     else:
-        print(page.table(figures, served))
+        _write_page(figures, given)
     if failed:
         raise SystemExit(f"These runs failed, the same command tries them again: {', '.join(failed)}.")
+
+
+def _write_page(figures: dict[str, list[dict[str, Any]]], given: argparse.Namespace) -> None:
+    test = load_corpus(given.data, text_column="text", label_column="label").test
+    first_runs = [Run(row, given.seeds[0]) for row in figures]
+    served = _serve(first_runs, test, given)
+    _draw(first_runs, test, given)
+    parts = {"table": page.table(figures, served), "rules": page.rules(), "trust": page.trust(figures)}
+    page.fill(DOCS / "mechanisms.md", parts)
+    print(f"Wrote {DOCS / 'mechanisms.md'}.", flush=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -59,7 +65,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once; 1 on a GPU")
     parser.add_argument("--epochs", type=int, help="at most so many in each phase, to try it out")
-    parser.add_argument("--no-page", action="store_true", help="print the table, leave docs/ as it is")
+    parser.add_argument(
+        "--train-only", action="store_true", help="print the table, serve nothing, leave docs/ as it is"
+    )
     return parser.parse_args()
 
 
