@@ -65,9 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once; 1 on a GPU")
     parser.add_argument("--epochs", type=int, help="at most so many in each phase, to try it out")
-    parser.add_argument(
-        "--train-only", action="store_true", help="print the table; serve nothing, write no page"
-    )
+    parser.add_argument("--train-only", action="store_true", help="print the table; serve nothing, write no page")
     return parser.parse_args()
 
 
