@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from benchmarks.zoo.rows import FAMILIES, ROWS
@@ -20,12 +21,12 @@ def table(runs: Mapping[str, Sequence[dict[str, Any]]], served: Mapping[str, dic
         served: the figures of each row behind the service, for those that were served.
     """
     lines = [
-        "| configuration | accuracy | ± | AUC | ECE | parameters of the attention | training, processor s | "
+        "| configuration | seeds | accuracy | ± | AUC | ECE | parameters of the attention | training, processor s | "
         "reviews/s served | weights | entropy of the weights |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
     ]
     for family in FAMILIES:
-        lines.append(f"| **{family.title}** | | | | | | | | | |")
+        lines.append(f"| **{family.title}** | | | | | | | | | | |")
         lines += [_line(row, runs[row], served.get(row)) for row in family.rows if row in runs]
     return "\n".join(lines)
 
@@ -34,11 +35,12 @@ def _line(row: str, figures: Sequence[dict[str, Any]], served: dict[str, Any] | 
     def mean(name: str) -> float:
         return float(np.mean([one[name] for one in figures]))
 
-    spread = float(np.std([one["accuracy"] for one in figures], ddof=1)) if len(figures) > 1 else 0.0
+    accuracies = [one["accuracy"] for one in figures]
     cells = [
         f"[`{row}`](../training/configs/{row}.toml)",
+        str(len(figures)),
         f"{mean('accuracy'):.4f}",
-        f"{spread:.4f}",
+        f"{np.std(accuracies, ddof=1):.4f}" if len(figures) > 1 else "",
         f"{mean('auc'):.4f}",
         f"{mean('ece'):.4f}",
         f"{figures[0]['parameters_of_attention']:,}",
@@ -54,10 +56,16 @@ def rules() -> str:
     """Which layer each mechanism is, and how its map becomes one weight per token."""
     lines = ["| `mechanism` | layer | one weight per token | |", "| --- | --- | --- | --- |"]
     for name, mechanism in MECHANISMS.items():
-        owner = "keras.layers." if mechanism.layer.__module__.startswith("keras") else ""
-        layer = f"`{owner}{mechanism.layer.__name__}`"
+        layer = f"`{_public_name(mechanism.layer)}`"
         lines.append(f"| `{name}` | {layer} | {mechanism.token_weight_rule} | {mechanism.attention_is} |")
     return "\n".join(lines)
+
+
+def _public_name(layer: type[keras.layers.Layer]) -> str:
+    for name, exported in vars(keras.layers).items():
+        if exported is layer:
+            return f"keras.layers.{name}"
+    return layer.__name__
 
 
 def trust(runs: Mapping[str, Sequence[dict[str, Any]]]) -> str:
