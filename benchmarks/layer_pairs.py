@@ -216,16 +216,14 @@ def seconds(runs: Sequence[Run], repeats: int) -> list[float]:
 
 
 def megabytes(make: Callable[[int], Run], tokens: int) -> float:
-    """By how much calls at this length raise the peak memory of the process, above that of a short call."""
+    """By how much a call at this length raises the peak memory of the process, above that of a short call."""
 
     def peak() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     make(WARM_TOKENS)()
     before = peak()
-    run = make(tokens)
-    run()
-    run()
+    make(tokens)()  # once: what a call before it held may not be free yet
     return peak() - before
 
 
