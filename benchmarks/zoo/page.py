@@ -26,8 +26,9 @@ def table(runs: Mapping[str, Sequence[dict[str, Any]]], served: Mapping[str, dic
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
     ]
     for family in FAMILIES:
-        lines.append(f"| **{family.title}** | | | | | | | | | | |")
-        lines += [_line(row, runs[row], served.get(row)) for row in family.rows if row in runs]
+        rows = [_line(row, runs[row], served.get(row)) for row in family.rows if row in runs]
+        if rows:
+            lines += [f"| **{family.title}** | | | | | | | | | | |", *rows]
     return "\n".join(lines)
 
 
