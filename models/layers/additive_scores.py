@@ -7,7 +7,7 @@ from keras import ops
 
 from models.masking import Tensor
 
-# Measured: fewer leave more to the loop itself, more hold more maps.
+# Measured: fewer are slower, as the loop and its sum cost more passes; more hold more maps.
 _UNITS_AT_ONCE = 4
 
 
@@ -15,7 +15,7 @@ def additive_scores(queries: Tensor, keys: Tensor, kernel: Tensor) -> Tensor:
     """The scores e_tt' = sum over units u of kernel_u * tanh(queries_tu + keys_t'u).
 
     Written out at once, the hidden states are [..., query, key, units], and a training step keeps them. Here a loop
-    over the units adds up one map, and the gradient is a second loop that computes each hidden state again.
+    adds them up, a few units at a time, and the gradient is a second loop that computes each hidden state again.
 
     Args:
         queries: float[..., query, units].
@@ -35,15 +35,13 @@ def _weighted_tanh(queries: Tensor, keys: Tensor, kernel: Tensor) -> tuple[Tenso
     queries, keys, kernel = (ops.convert_to_tensor(each) for each in (queries, keys, kernel))  # NumPy's to jax.grad
     units = kernel.shape[0]
     at_once = math.gcd(units, _UNITS_AT_ONCE)
-    negative = -kernel
+    rounds = [ops.reshape(each, (units // at_once, at_once, *ops.shape(each)[1:])) for each in (queries, keys, kernel)]
 
     def add(step: Any, scores: Tensor) -> Tensor:
-        earlier = scores
-        for unit in (step * at_once + each for each in range(at_once)):
-            # Not a sum: of several TensorFlow's graph optimiser makes one AddN, whose buffer the rounds of a loop in
-            # training fight for ("AlreadyExistsError: ... AddOpsRewrite ... tmp_var").
-            scores = scores - negative[unit] * _hidden(queries[unit], keys[unit], earlier)
-        return scores
+        # A product and not a sum of several: of such a sum TensorFlow's graph optimiser makes one AddN, and the rounds
+        # of a loop in training fight for its buffer ("AlreadyExistsError: ... AddOpsRewrite ... tmp_var").
+        of_queries, of_keys, of_kernel = (each[step] for each in rounds)
+        return scores + ops.tensordot(of_kernel, _hidden(of_queries, of_keys, scores), 1)
 
     def gradient(*arguments: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         upstream = arguments[0] if upstream is None else upstream  # PyTorch is given more, and this one by name
