@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from models.layers.additive_scores import additive_scores
-from models.masking import Tensor, attention_map, masked_softmax, zero_padding
+from models.masking import Tensor, attention_map, masked_softmax
 from models.windows import (
     Window,
     band_context,
@@ -217,7 +217,8 @@ class SeqSelfAttention(keras.layers.Layer):
         self, window: Window, inputs: Tensor, mask: Tensor | None, wants_map: bool, wants_band: bool
     ) -> tuple[Tensor, ...]:
         scores = self._scores(inputs, partial(band_scores, window=window))  # [batch, tokens, width]
-        band = zero_padding(masked_softmax(scores, band_mask(mask, inputs, window)), mask)
+        rows = None if mask is None else ops.expand_dims(mask, -1)
+        band = masked_softmax(scores, band_mask(mask, inputs, window), rows=rows)
         self._regularize(partial(band_distance_from_identity, window=window), band, mask)
         context = band_context(band, inputs, window)  # [batch, tokens, features]
         maps = [band_to_map(band, window)] if wants_map else []
