@@ -1,0 +1,218 @@
+"""The load generator: when requests are due, what a latency is, and that no answer is lost or taken for another."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.serving.load.arrivals import bursts, poisson
+from benchmarks.serving.load.connection import LOST, Connection
+from benchmarks.serving.load.generator import closed_loop, open_loop
+from benchmarks.serving.load.requests import Target, heed_body
+from benchmarks.serving.load.samples import Samples, figures, percentile
+
+STALL_SECONDS = 0.4
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """Answers with the text it was sent; "stall" is answered late, "close" never, "refuse" with 429."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]
+        if text == "close":
+            self.close_connection = True
+            return
+        if text == "stall":
+            time.sleep(STALL_SECONDS)
+        body = json.dumps({"echo": text}).encode()
+        self.send_response(429 if text == "refuse" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield Target("127.0.0.1", server.server_address[1], "/predict", heed_body)
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class _Transport(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        self.written.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _answer(status: int, body: bytes, *, chunked: bool, close: bool = False) -> bytes:
+    head = f"HTTP/1.1 {status} Some Reason\r\nServer: some\r\n" + ("Connection: close\r\n" if close else "")
+    if chunked:
+        parts = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:]) if part)
+        return head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + parts + b"0\r\n\r\n"
+    return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+@given(
+    answers=st.lists(st.tuples(st.sampled_from([200, 429, 504]), st.binary(max_size=60), st.booleans()), min_size=1),
+    sizes=st.lists(st.integers(1, 40), min_size=1),
+)
+def test_answers_are_read_whole_however_they_are_cut(answers: list[tuple[int, bytes, bool]], sizes: list[int]) -> None:
+    heard: list[tuple[int, bytes | None]] = []
+    connection = Connection(lambda _, status, body: heard.append((status, body)))
+    connection.connection_made(_Transport())
+    for number, (status, body, chunked) in enumerate(answers):
+        connection.send(b"request", keep_body=True)
+        whole, size = _answer(status, body, chunked=chunked), sizes[number % len(sizes)]
+        for start in range(0, len(whole), size):
+            assert len(heard) == number  # not answered before its last byte
+            connection.data_received(whole[start : start + size])
+    assert heard == [(status, body) for status, body, _ in answers]
+
+
+def test_a_connection_says_when_its_request_is_lost_and_carries_one_at_a_time() -> None:
+    heard: list[int] = []
+    connection = Connection(lambda _, status, body: heard.append(status))
+    with pytest.raises(RuntimeError, match="closed or busy"):
+        connection.send(b"request")
+    connection.connection_made(_Transport())
+    connection.send(b"request")
+    with pytest.raises(RuntimeError, match="closed or busy"):
+        connection.send(b"request")
+    connection.connection_lost(None)
+    assert heard == [LOST]
+    assert not connection.open
+
+
+def test_a_connection_that_the_server_closes_is_used_no_more() -> None:
+    transport = _Transport()
+    heard: list[bool] = []
+    connection = Connection(lambda this, status, body: heard.append(this.open))
+    connection.connection_made(transport)
+    connection.send(b"request")
+    connection.data_received(_answer(200, b"x", chunked=False, close=True))
+    assert heard == [False]
+    assert transport.closed
+
+
+def test_what_is_no_http_ends_the_connection() -> None:
+    transport = _Transport()
+    connection = Connection(lambda *_: None)
+    connection.connection_made(transport)
+    connection.send(b"request")
+    connection.data_received(b"no such protocol\r\n\r\n")
+    assert transport.closed
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.1, 100))
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(values: list[float], share: float) -> None:
+    found = percentile(np.array(values), share)
+    assert found in values
+    assert sum(value <= found for value in values) >= share / 100 * len(values) - 1e-9
+    assert sum(value < found for value in values) < share / 100 * len(values) + 1e-9
+
+
+def test_figures_are_of_accepted_answers_and_those_in_time_make_the_rate() -> None:
+    samples = Samples(
+        due=np.array([0.0, 0.5, 1.0, 1.9]),
+        ended=np.array([0.1, 0.8, 1.5, 2.9]),
+        status=np.array([200, 429, 200, 200]),
+        request=np.arange(4),
+    )
+    told = figures(samples, 2.0)
+    assert told["requests_per_second"] == 1.0
+    assert told["p50_ms"] == pytest.approx(500)
+    assert told["max_ms"] == pytest.approx(1000)  # came after the end, and counts
+    assert told["statuses"] == {"200": 3, "429": 1}
+
+
+def test_the_same_seed_gives_the_same_arrivals_at_the_rate() -> None:
+    due = poisson(200.0, 50.0, seed=3)
+    assert np.array_equal(due, poisson(200.0, 50.0, seed=3))
+    assert not np.array_equal(due[:100], poisson(200.0, 50.0, seed=4)[:100])
+    assert (np.diff(due) >= 0).all()
+    assert due[0] >= 0
+    assert due[-1] < 50
+    assert len(due) == pytest.approx(10_000, rel=0.05)
+    gaps = np.diff(due)
+    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)  # exponential gaps
+
+
+def test_bursts_have_their_own_rate() -> None:
+    due = bursts(100.0, 300.0, 200.0, period=10.0, burst=2.0, seed=5)
+    inside = due % 10 >= 8
+    assert inside.sum() == pytest.approx(300 * 40, rel=0.05)
+    assert (~inside).sum() == pytest.approx(100 * 160, rel=0.05)
+    with pytest.raises(ValueError, match="no longer than their period"):
+        bursts(1, 2, 3, period=1, burst=2, seed=1)
+
+
+def test_closed_loop_sends_the_requests_in_turn_and_reads_every_answer(target: Target) -> None:
+    texts = ["one", "two", "refuse"]
+    outcome = closed_loop(target, target.requests(texts), connections=3, seconds=0.5)
+    samples = outcome.samples
+    assert len(samples.status) > 30
+    assert set(samples.status[samples.request == 2]) == {429}
+    assert set(samples.status[samples.request != 2]) == {200}
+    assert {json.loads(body)["echo"] for number, body in outcome.bodies if number == 0} <= {"one"}
+    assert outcome.bodies
+    assert (samples.latencies > 0).all()
+    assert outcome.own_cpu_seconds > 0
+
+
+def test_closed_loop_goes_on_after_a_lost_connection(target: Target) -> None:
+    samples = closed_loop(target, target.requests(["one", "close"]), connections=2, seconds=0.3).samples
+    assert set(samples.status[samples.request == 1]) == {LOST}
+    assert set(samples.status[samples.request == 0]) == {200}
+    assert len(samples.status) > 10
+
+
+def test_open_loop_counts_from_when_a_request_was_due(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One connection, whose first request stalls: those that were due meanwhile are late by what is left of it."""
+    monkeypatch.setattr("benchmarks.serving.load.generator.MOST_CONNECTIONS", 1)
+    due = np.array([0.0, 0.1, 0.2])
+    samples = open_loop(target, target.requests(["stall", "one", "two"]), due, seconds=0.5).samples
+    assert samples.request.tolist() == [0, 1, 2]
+    assert samples.due == pytest.approx(due)
+    assert samples.latencies == pytest.approx(STALL_SECONDS - due, abs=0.1)
+
+
+def test_open_loop_does_not_wait_for_answers_where_connections_are_free(target: Target) -> None:
+    due = np.array([0.0, 0.1, 0.2])
+    samples = open_loop(target, target.requests(["stall", "one", "two"]), due, seconds=0.3).samples
+    assert samples.request.tolist() == [1, 2, 0]
+    assert samples.latencies[:2].max() < STALL_SECONDS / 2
+
+
+def test_open_loop_counts_what_nobody_listens_to_as_lost() -> None:
+    target = Target("127.0.0.1", 1, "/predict", heed_body)
+    samples = open_loop(target, target.requests(["one"]), np.array([0.0, 0.05]), seconds=0.1).samples
+    assert samples.status.tolist() == [LOST, LOST]
+
+
+def test_a_target_needs_a_plain_url() -> None:
+    assert Target.at("http://localhost:80/", "/predict", heed_body)[:3] == ("localhost", 80, "/predict")
+    with pytest.raises(ValueError, match="Expected a URL"):
+        Target.at("https://localhost", "/predict", heed_body)
