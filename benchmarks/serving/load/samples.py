@@ -43,7 +43,7 @@ class Samples(NamedTuple):
 
 
 def percentile(values: np.ndarray, share: float) -> float:
-    """The smallest of `values` that `share` percent of them or more do not exceed; not a number where there are none."""
+    """The smallest of `values` that `share` percent of them do not exceed; not a number where there are none."""
     if not len(values):
         return float("nan")
     return float(np.percentile(values, share, method="inverted_cdf"))

@@ -1,0 +1,54 @@
+"""Every peer can be started, asked and read; what they share answers as the service does."""
+
+import re
+
+import numpy as np
+import pytest
+
+from benchmarks.serving.peers.classifier import Classifier
+from benchmarks.serving.peers.roster import FOLDER, PEERS, from_tensor, tensor_body
+from models.bundle import load_bundle
+from service.answers import describe_prediction
+from service.engine import Result
+
+LOCK_LINE = re.compile(r"[a-z0-9.-]+(\[[a-z0-9,-]+\])?==\S+( ; [^\\]+?)?( +--hash=sha256:[0-9a-f]{64})+ *")
+
+
+def test_every_folder_is_of_a_peer() -> None:
+    folders = {path.name for path in FOLDER.iterdir() if (path / "requirements.in").exists()}
+    assert {peer.name for peer in PEERS} == folders
+
+
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def test_a_peer_has_its_server_and_a_lock_with_hashes_and_no_index(peer) -> None:
+    assert (FOLDER / peer.name / "server.py").is_file()
+    lock = (FOLDER / peer.name / "requirements.txt").read_text()
+    for line in lock.replace("\\\n", "").splitlines():
+        assert LOCK_LINE.fullmatch(line), line
+    assert "//" not in lock
+    for wanted in (FOLDER / peer.name / "requirements.in").read_text().splitlines():
+        assert re.search(rf"^{re.escape(re.split('[=<>[]', wanted)[0])}(\[\S+\])?==", lock, re.MULTILINE), wanted
+
+
+def test_a_tensor_carries_a_text_there_and_an_answer_back() -> None:
+    assert tensor_body("text")["inputs"][0]["data"] == ["text"]
+    assert from_tensor({"outputs": [{"data": ['{"label": "positive"}']}]}) == {"label": "positive"}
+
+
+@pytest.mark.parametrize("predict", [False, True], ids=["tf.function", "predict"])
+def test_the_peers_answer_is_the_services(predict: bool) -> None:
+    bundle = load_bundle(FOLDER.parents[2] / "models" / "saved" / "default")
+    texts = ["I did not like it.", "A wonderful, moving film, and a long one: " + "really long, " * 20]
+    for text, answer in zip(texts, Classifier(predict=predict).answers(texts), strict=True):
+        encoding = bundle.tokenizer.encode(text, bundle.card.max_tokens)
+        outputs = {name: np.asarray(values)[0] for name, values in bundle.model(encoding.ids[None]).items()}
+        result = Result(outputs["logits"], outputs["attention"], outputs["contributions"])
+        ours = describe_prediction(bundle, text, encoding, result)
+        assert answer["label"] == ours["label"]
+        assert answer["scores"] == pytest.approx(ours["scores"], abs=1e-5)
+        for field in ("text", "start", "end"):
+            assert [token[field] for token in answer["tokens"]] == [token[field] for token in ours["tokens"]]
+        for field in ("weight", "contribution"):
+            np.testing.assert_allclose(
+                [token[field] for token in answer["tokens"]], [token[field] for token in ours["tokens"]], atol=1e-5
+            )
