@@ -15,6 +15,8 @@ from models.mechanisms import attend
 from models.tokenizer import PAD_ID
 
 HEAD = "head"
+ENCODER = "encoder"
+MASK = "mask"
 EMBEDDING = "embedding"
 
 
@@ -31,7 +33,7 @@ def build_classifier(config: ClassifierConfig) -> keras.Model:
         ValueError: an option of the mechanism is unknown or refused.
     """
     ids = keras.Input((None,), dtype="int32", name="ids")
-    mask = PaddingMask(PAD_ID, name="mask")(ids)
+    mask = PaddingMask(PAD_ID, name=MASK)(ids)
     states = keras.layers.Embedding(config.vocabulary_size, config.embedding_dim, name=EMBEDDING)(ids)
     if config.embedding_dropout:
         states = keras.layers.SpatialDropout1D(config.embedding_dropout, name="embedding_dropout")(states)
@@ -78,7 +80,7 @@ def _encode(config: ClassifierConfig, states: Tensor, mask: Tensor) -> Tensor:
     if config.encoder == "none":
         return states
     if config.encoder == "convolution":
-        return MaskedConvolution(config.encoder_units, config.kernel_size, name="encoder")(states, mask=mask)
+        return MaskedConvolution(config.encoder_units, config.kernel_size, name=ENCODER)(states, mask=mask)
     recurrent = {"bilstm": keras.layers.LSTM, "bigru": keras.layers.GRU}[config.encoder]
     one_way = recurrent(config.encoder_units, return_sequences=True, dropout=config.recurrent_inputs_dropout)
-    return keras.layers.Bidirectional(one_way, name="encoder")(states, mask=mask)
+    return keras.layers.Bidirectional(one_way, name=ENCODER)(states, mask=mask)

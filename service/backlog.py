@@ -1,8 +1,9 @@
-"""The texts that wait for the engine: admitted by tokens, kept by length, taken oldest first."""
+"""The texts that wait for the engine: admitted by tokens, kept by length, handed out in batches of like length."""
 
 import asyncio
+import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ from service.errors import HeedError, Overloaded
 
 _RETRY_AT_LEAST, _RETRY_AT_MOST, _RETRY_UNKNOWN = 0.1, 60.0, 1.0  # seconds
 _NEWEST_WEIGHT = 0.2
+_MATES = 0.75  # of a bucket: shorter texts are not worth padding so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Item:
     Attributes:
         ids: int32[tokens].
         bucket: the padded length that it is run in, which is also what it costs.
-        entered: loop time of its admission.
-        deadline: loop time after which nobody wants its answer.
+        entered: time of its admission.
+        deadline: time after which nobody wants its answer.
         outcome: where its client waits; done as soon as nobody does any more.
     """
 
@@ -51,28 +53,41 @@ class Item:
 class Backlog:
     """Admits, keeps and hands out items. Tokens are counted padded to their bucket, as the engine pays for them.
 
-    Not safe to call from several threads: it belongs to the event loop.
+    Its methods may be called from any thread. Times are those of `time.monotonic`.
 
     Args:
         max_tokens: tokens that are admitted and not yet answered, at most.
+        largest_batch: texts in a batch, at most.
+        max_batch_tokens: padded tokens in a batch, at most; a single text always goes.
+        patience_seconds: a text that has waited longer is not passed over for a fuller batch.
     """
 
-    def __init__(self, max_tokens: int) -> None:
-        self.max_tokens = max_tokens
-        self.waiting_tokens = 0
-        self.computing: Sequence[Item] = ()
+    def __init__(
+        self, max_tokens: int, *, largest_batch: int, max_batch_tokens: int, patience_seconds: float = 0.05
+    ) -> None:
         self.tokens_per_second: float | None = None
+        """Padded tokens that all engine threads together got through lately; None before the first batch."""
+        self.closed = False
+        self._max_tokens = max_tokens
+        self._largest_batch = largest_batch
+        self._max_batch_tokens = max_batch_tokens
+        self._patience_seconds = patience_seconds
         self._waiting: dict[int, OrderedDict[Item, None]] = {}  # by bucket, oldest first
+        self._waiting_tokens = 0
+        self._computing: dict[int, Sequence[Item]] = {}  # by the identity of the batch
+        self._computing_tokens = 0
+        self._changed = threading.Condition()
 
     @property
     def tokens(self) -> int:
         """Tokens admitted and not yet answered, those in the engine included."""
-        return self.waiting_tokens + sum(item.bucket for item in self.computing)
+        return self._waiting_tokens + self._computing_tokens
 
     @property
     def unanswered(self) -> list[Item]:
         """Every item that waits or is being computed."""
-        return [*self.computing, *(item for queue in self._waiting.values() for item in queue)]
+        with self._changed:
+            return [item for items in (*self._computing.values(), *self._waiting.values()) for item in items]
 
     def admit(self, items: Sequence[Item]) -> None:
         """Take all the items in, or none. A request larger than the whole budget gets in when nothing else waits.
@@ -81,47 +96,96 @@ class Backlog:
             Overloaded: they do not fit; `retry_after` is when they will, at the rate measured so far.
         """
         needed = sum(item.bucket for item in items)
-        excess = self.tokens + needed - self.max_tokens
-        alone = needed > self.max_tokens and not self.waiting_tokens
-        if excess > 0 and not alone:
-            rate = self.tokens_per_second
-            wait = _RETRY_UNKNOWN if rate is None else min(excess, self.tokens) / rate
-            raise Overloaded(min(max(wait, _RETRY_AT_LEAST), _RETRY_AT_MOST))
-        for item in items:
-            self._waiting.setdefault(item.bucket, OrderedDict())[item] = None
-        self.waiting_tokens += needed
+        with self._changed:
+            excess = self.tokens + needed - self._max_tokens
+            alone = needed > self._max_tokens and not self._waiting_tokens
+            if excess > 0 and not alone:
+                rate = self.tokens_per_second
+                wait = _RETRY_UNKNOWN if rate is None else min(excess, self.tokens) / rate
+                raise Overloaded(min(max(wait, _RETRY_AT_LEAST), _RETRY_AT_MOST))
+            for item in items:
+                self._waiting.setdefault(item.bucket, OrderedDict())[item] = None
+            self._waiting_tokens += needed
+            self._changed.notify(len(items))
 
-    def leave(self, item: Item) -> None:
-        """Forget an item if it still waits; nobody wants its answer."""
-        queue = self._waiting.get(item.bucket)
-        if queue is not None and item in queue:
-            del queue[item]
-            self.waiting_tokens -= item.bucket
-            if not queue:
-                del self._waiting[item.bucket]
+    def leave(self, items: Iterable[Item]) -> None:
+        """Forget those of the items that still wait; nobody wants their answers."""
+        with self._changed:
+            for item in items:
+                if item in self._waiting.get(item.bucket, ()):
+                    self._remove(item)
 
-    def take(self, now: float, largest_batch: int, max_batch_tokens: int) -> Sequence[Item]:
-        """The next batch: the oldest item and others of its bucket, so that none pays for a longer one.
+    def wait(self, seconds: float | None) -> bool:
+        """Sleep until a text waits or there will be none any more, at most so long; whether a text waits."""
+        with self._changed:
+            if not self._waiting and not self.closed:
+                self._changed.wait(seconds)
+            return bool(self._waiting)
 
-        Items whose deadline has passed are dropped on the way. The batch counts as unanswered until `settle`.
+    def close(self) -> None:
+        """No more texts will come; whoever waits for one need not."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+    def take(self, now: float) -> Sequence[Item]:
+        """The next batch; empty where nothing waits. It counts as unanswered until it is settled.
+
+        The oldest text goes, unless the texts of some other length fill a batch and it has not waited for long; with it
+        go others of its length or a little less, oldest first. Items whose deadline has passed are dropped on the way.
         """
-        batch: list[Item] = []
-        while self._waiting and not batch:
-            # An item's age is its place in admission; between two of the same moment either may go first.
-            queue = min(self._waiting.values(), key=lambda queue: next(iter(queue)).entered)
-            bucket = next(iter(queue)).bucket
-            room = max(1, min(largest_batch, max_batch_tokens // bucket))
-            while queue and len(batch) < room:
-                item = next(iter(queue))
-                self.leave(item)
-                if item.deadline > now and not item.outcome.done():
-                    batch.append(item)
-        self.computing = batch
-        return batch
+        with self._changed:
+            batch: list[Item] = []
+            while self._waiting and not batch:
+                bucket = self._next_bucket(now)
+                room = self._room(bucket)
+                for item in list(self._mates(bucket)):
+                    self._remove(item)
+                    if item.deadline > now and not item.outcome.done():
+                        batch.append(item)
+                    if len(batch) == room:
+                        break
+            if batch:
+                self._computing[id(batch)] = batch
+                self._computing_tokens += sum(item.bucket for item in batch)
+            return batch
 
-    def settle(self, seconds: float) -> None:
-        """The batch that was taken is answered; it took `seconds`."""
-        rate = sum(item.bucket for item in self.computing) / max(seconds, 1e-6)
-        known = self.tokens_per_second
-        self.tokens_per_second = rate if known is None else known + _NEWEST_WEIGHT * (rate - known)
-        self.computing = ()
+    def settle(self, batch: Sequence[Item], seconds: float) -> None:
+        """A batch that was taken is answered; it took `seconds`."""
+        with self._changed:
+            tokens = sum(item.bucket for item in batch)
+            rate = len(self._computing) * tokens / max(seconds, 1e-6)
+            known = self.tokens_per_second
+            self.tokens_per_second = rate if known is None else known + _NEWEST_WEIGHT * (rate - known)
+            del self._computing[id(batch)]
+            self._computing_tokens -= tokens
+
+    def _next_bucket(self, now: float) -> int:
+        # An item's age is its place in admission; between two of the same moment either may go first.
+        heads = sorted((next(iter(queue)).entered, bucket) for bucket, queue in self._waiting.items())
+        entered, oldest = heads[0]
+        if now - entered > self._patience_seconds:
+            return oldest
+        return next((bucket for _, bucket in heads if self._fills_a_batch(bucket)), oldest)
+
+    def _fills_a_batch(self, bucket: int) -> bool:
+        room = self._room(bucket)
+        return room > 1 and sum(len(self._waiting[each]) for each in self._mate_buckets(bucket)) >= room
+
+    def _room(self, bucket: int) -> int:
+        return max(1, min(self._largest_batch, self._max_batch_tokens // bucket))
+
+    def _mate_buckets(self, bucket: int) -> list[int]:
+        """Those that may go in one batch with `bucket`, itself first."""
+        return sorted((each for each in self._waiting if _MATES * bucket <= each <= bucket), reverse=True)
+
+    def _mates(self, bucket: int) -> Iterator[Item]:
+        for each in self._mate_buckets(bucket):
+            yield from self._waiting[each]
+
+    def _remove(self, item: Item) -> None:
+        queue = self._waiting[item.bucket]
+        del queue[item]
+        self._waiting_tokens -= item.bucket
+        if not queue:
+            del self._waiting[item.bucket]

@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from models.tokenizer import Encoding
 from service.backlog import Answer, Backlog, Item
 from service.engine import Result
-from service.errors import DeadlineExceeded, HeedError, NotReady
+from service.errors import DeadlineExceeded, HeedError, NotReady, PredictionFailed
 from service.isolation import ForwardPass, IsolatingRunner
 from service.shapes import bucket_of
 
@@ -20,29 +21,40 @@ log = structlog.get_logger(__name__)
 
 
 class Batcher:
-    """Work-conserving: as soon as the engine is free the oldest waiting text goes, with others of its length.
+    """Work-conserving: a thread of the engine that is free takes the oldest waiting text, with others of its length.
 
-    The engine runs in one thread of its own; all else happens in the event loop that called `start`. An answer belongs
-    to the future that its text was admitted with, so no cancellation can shift answers between clients.
+    The threads take their batches themselves, so that the engine never waits for an event loop that is busy writing
+    answers. An answer belongs to the future that its text was admitted with, so no cancellation can shift answers
+    between clients.
 
     Args:
         engine: runs the batches.
+        threads: batches that it runs at once.
         max_queued_tokens: padded tokens that are admitted and not yet answered, at most.
         max_batch_tokens: padded tokens in one batch, at most; a single text always goes.
         probe_seconds: how often an engine that failed is tried again while no text comes.
     """
 
     def __init__(
-        self, engine: ForwardPass, *, max_queued_tokens: int, max_batch_tokens: int, probe_seconds: float = 1.0
+        self,
+        engine: ForwardPass,
+        *,
+        threads: int = 1,
+        max_queued_tokens: int,
+        max_batch_tokens: int,
+        probe_seconds: float = 1.0,
     ) -> None:
         self._engine = engine
         self._runner = IsolatingRunner(engine)
-        self._backlog = Backlog(max_queued_tokens)
-        self._max_batch_tokens = max_batch_tokens
+        self._backlog = Backlog(
+            max_queued_tokens, largest_batch=engine.largest_batch, max_batch_tokens=max_batch_tokens
+        )
         self._probe_seconds = probe_seconds
-        self._wake = asyncio.Event()
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-        self._dispatching: asyncio.Task[None] | None = None
+        self._threads = [
+            threading.Thread(target=self._work, name=f"engine-{number}", daemon=True) for number in range(threads)
+        ]
+        self._running = 0
+        self._all_ended = asyncio.Event()
         self._refusal: str | None = "The model is not started yet."
 
     @property
@@ -63,8 +75,10 @@ class Batcher:
     async def start(self) -> None:
         """Admit texts from now on."""
         self._refusal = None
-        self._dispatching = asyncio.create_task(self._dispatch(), name="batcher")
-        self._dispatching.add_done_callback(self._dispatch_ended)
+        self._loop = asyncio.get_running_loop()
+        self._running = len(self._threads)
+        for thread in self._threads:
+            thread.start()
 
     async def submit(self, encoding: Encoding, *, deadline: float) -> Answer:
         """The answer for one text; see `submit_many`."""
@@ -86,81 +100,86 @@ class Batcher:
             ValueError: a text is longer than the largest bucket.
         """
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = time.monotonic()  # a loop's own clock may stand still between two of its rounds
+        seconds_left = deadline - loop.time()
         if self._refusal is not None:
             raise NotReady(self._refusal)
-        if deadline <= now:
+        if seconds_left <= 0:
             raise DeadlineExceeded(0.0)
         items = []
         for encoding in encodings:
             bucket = bucket_of(len(encoding.ids), self._engine.token_buckets)
-            items.append(Item(encoding.ids, bucket, now, deadline, loop.create_future()))
+            items.append(Item(encoding.ids, bucket, now, now + seconds_left, loop.create_future()))
         self._backlog.admit(items)
-        self._wake.set()
         try:
             async with asyncio.timeout_at(deadline):
                 return [_answer(await item.outcome) for item in items]
         except TimeoutError:
-            raise DeadlineExceeded(round(deadline - now, 2)) from None
+            raise DeadlineExceeded(round(seconds_left, 2)) from None
         finally:  # the client left, or one of its texts failed: what is not computed yet need not be
+            self._backlog.leave(items)
             for item in items:
-                self._backlog.leave(item)
                 item.outcome.cancel()
 
     async def close(self, drain_seconds: float) -> None:
         """Admit nothing more, finish what is queued within `drain_seconds`, and fail the rest with NotReady."""
         self._refusal = self._refusal or "The service is shutting down. Send the request again."
-        self._wake.set()
-        if self._dispatching is not None:
-            await asyncio.wait({self._dispatching}, timeout=drain_seconds)
-            self._dispatching.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):  # a fault was logged when it happened
-                await self._dispatching
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._backlog.close()
+        if self._running:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_ended.wait(), drain_seconds)
+        self._fail_unanswered()
 
-    async def _dispatch(self) -> None:
+    # In the threads of the engine
+
+    def _work(self) -> None:
         """Feed the engine, one batch after the other, until the batcher closes and nothing waits."""
-        loop = asyncio.get_running_loop()
-        while True:
-            batch = self._backlog.take(loop.time(), self._engine.largest_batch, self._max_batch_tokens)
-            if batch:
-                await self._compute(batch)
-            elif self._refusal is not None:
-                return
-            else:
-                await self._wait_for_text()
-
-    async def _compute(self, batch: Sequence[Item]) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        ids = [item.ids for item in batch]
-        outcomes = await loop.run_in_executor(
-            self._executor, self._runner.run, ids, lambda place: not batch[place].outcome.done()
-        )
-        seconds = loop.time() - started
-        self._backlog.settle(seconds)
-        for item, outcome in zip(batch, outcomes, strict=True):
-            if item.outcome.done():
-                continue
-            if isinstance(outcome, Result):
-                item.outcome.set_result(Answer(outcome, started - item.entered, seconds))
-            else:
-                item.outcome.set_result(outcome)
-
-    async def _wait_for_text(self) -> None:
-        """An engine that failed is tried meanwhile: unready, it might get no text by which to recover."""
-        self._wake.clear()
         try:
-            await asyncio.wait_for(self._wake.wait(), None if self.healthy else self._probe_seconds)
-        except TimeoutError:
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._runner.probe)
-
-    def _dispatch_ended(self, dispatching: "asyncio.Task[None]") -> None:
-        """However it ended, nobody may be left waiting."""
-        if not dispatching.cancelled() and (error := dispatching.exception()) is not None:
+            while True:
+                if self._backlog.wait(None if self.healthy else self._probe_seconds):
+                    self._compute(self._backlog.take(time.monotonic()))
+                elif self._backlog.closed:
+                    break
+                elif not self.healthy:  # unready, it might get no text by which to recover
+                    self._runner.probe()
+        except BaseException as error:
+            log.error("batcher stopped by a fault", error=repr(error))
             self._runner.healthy = False
             self._refusal = "The engine has stopped."
-            log.error("batcher stopped by a fault", error=repr(error))
+            self._backlog.close()
+            self._tell(self._fail_unanswered)
+        self._tell(self._thread_ended)
+
+    def _compute(self, batch: Sequence[Item]) -> None:
+        if not batch:  # another thread was quicker
+            return
+        started = time.monotonic()
+        outcomes = self._runner.run([item.ids for item in batch], lambda place: not batch[place].outcome.done())
+        seconds = time.monotonic() - started
+        self._backlog.settle(batch, seconds)
+        self._tell(self._deliver, batch, outcomes, started, seconds)
+
+    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    # In the event loop
+
+    def _deliver(
+        self, batch: Sequence[Item], outcomes: Sequence[Result | PredictionFailed], started: float, seconds: float
+    ) -> None:
+        for item, outcome in zip(batch, outcomes, strict=True):
+            if not item.outcome.done():
+                answer = Answer(outcome, started - item.entered, seconds) if isinstance(outcome, Result) else outcome
+                item.outcome.set_result(answer)
+
+    def _thread_ended(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._all_ended.set()
+
+    def _fail_unanswered(self) -> None:
+        """However it ended, nobody may be left waiting."""
         for item in self._backlog.unanswered:
             if not item.outcome.done():
                 item.outcome.set_result(NotReady(self._refusal or "The engine has stopped."))

@@ -1,6 +1,7 @@
 """A forward pass compiled for one padded shape, on whichever backend Keras runs."""
 
 import importlib
+import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -22,6 +23,22 @@ class ForwardCompiler(Protocol):
     def compile(self, shape: Shape) -> Forward:
         """The forward pass for ids of exactly this shape."""
         ...
+
+
+def use_one_core_a_pass() -> None:
+    """Keep each forward pass on a processor to the core of the thread that runs it; a GPU is not concerned.
+
+    The products inside a pass are small: several passes side by side get through more texts than one pass that is
+    shared out. It must be called before the backend computes anything, and holds for the whole process.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    elif backend == "jax":
+        flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 
 
 def forward_compiler(model: keras.Model) -> ForwardCompiler:

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,13 @@ import structlog
 from models.bundle import Bundle
 from models.tokenizer import PAD_ID, UNKNOWN_ID
 from service.compilation import Forward, forward_compiler
-from service.shapes import Shape, bucket_of, cheapest_batches, shape_grid, token_buckets_for
+from service.recurrence import serving_model
+from service.shapes import Plan, Shape, bucket_of, shape_grid, token_buckets_for
 
 log = structlog.get_logger(__name__)
 
 _TIMED_RUNS = 3
+_CLEARLY_LESS = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class Engine:
 
     `warm_core` compiles the one shape that answers every text, `warm_next` one more of the others: until all are
     compiled, a text is padded up to a shape that is. `run` may be called from several threads, also while another
-    compiles.
+    compiles; on a processor that is how it uses more cores than one, since sharing out passes beats sharing out the
+    small products inside of one.
 
     Args:
         bundle: the model and its card.
@@ -47,6 +50,7 @@ class Engine:
         token_buckets: padded lengths in rising order; those that no text of this model needs are left out, and its
             `max_tokens` is added if none holds it.
         max_batch_tokens: padded tokens in one forward pass, at most; None: no bound.
+        threads: forward passes that `run_all` has under way at once.
     """
 
     def __init__(
@@ -56,15 +60,18 @@ class Engine:
         batch_sizes: Sequence[int],
         token_buckets: Sequence[int],
         max_batch_tokens: int | None = None,
+        threads: int = 1,
     ) -> None:
         self.bundle = bundle
         self.token_buckets = token_buckets_for(bundle.card.max_tokens, token_buckets)
         self.largest_batch = batch_sizes[-1]
         self.shapes = tuple(shape_grid(batch_sizes, self.token_buckets, max_batch_tokens))
-        self._compiler = forward_compiler(bundle.model)
-        self._compiling = threading.Lock()
+        self.threads = threads
+        self._compiler = forward_compiler(serving_model(bundle.model))
+        self._compiling, self._keeping = threading.Lock(), threading.Lock()
         self._forwards: dict[Shape, Forward] = {}
         self._seconds: dict[Shape, float] = {}
+        self._plan = Plan(self._seconds, self.token_buckets)
         self._compilations = 0
         self._closed = False
 
@@ -101,8 +108,7 @@ class Engine:
             ids = np.full(shape, UNKNOWN_ID, np.int32)
             spent = [_seconds_of(forward, ids) for _ in range(_TIMED_RUNS)]
             self._forwards[shape] = forward
-            # Replaced, never changed: `run` reads it without a lock, and finds a forward for each shape in it.
-            self._seconds = {**self._seconds, shape: min(spent)}
+            self._keep(shape, min(spent))
             log.debug(
                 "shape compiled",
                 model=self.bundle.card.name,
@@ -123,26 +129,42 @@ class Engine:
             ValueError: a text is longer than the largest bucket.
             RuntimeError: nothing is compiled yet, or the engine is closed.
         """
-        seconds = self._seconds
-        if not seconds or self._closed:
+        results: list[Result | None] = [None] * len(ids)
+        for places, shape in self._planned(ids):
+            for place, result in zip(places, self._run_one([ids[place] for place in places], shape), strict=True):
+                results[place] = result
+        return results  # type: ignore[return-value]  # every text is in one pass
+
+    def run_all(self, ids: Sequence[np.ndarray]) -> list[Result]:
+        """As `run`, on all the threads of the engine at once: for many texts."""
+        results: list[Result | None] = [None] * len(ids)
+
+        def run(places: list[int], shape: Shape) -> None:
+            for place, result in zip(places, self._run_one([ids[place] for place in places], shape), strict=True):
+                results[place] = result
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            list(pool.map(lambda each: run(*each), self._planned(ids)))
+        return results  # type: ignore[return-value]  # every text is in one pass
+
+    def _planned(self, ids: Sequence[np.ndarray]) -> list[tuple[list[int], Shape]]:
+        """The texts that each forward pass holds, by place, and its shape."""
+        plan = self._plan
+        if not self._seconds or self._closed:
             state = "closed" if self._closed else "not warmed"
             raise RuntimeError(f"Expected a warmed engine. This one is {state}; call warm_core() or warm() first.")
-        by_bucket: defaultdict[int, list[int]] = defaultdict(list)
-        for place, text in enumerate(ids):
-            by_bucket[bucket_of(len(text), self.token_buckets)].append(place)
-        results: dict[int, Result] = {}
-        for bucket, places in by_bucket.items():
-            for shape in cheapest_batches(len(places), bucket, seconds):
-                batch, places = places[: shape.batch], places[shape.batch :]
-                results.update(zip(batch, self._run_one([ids[place] for place in batch], shape), strict=True))
-        return [results[place] for place in range(len(ids))]
+        lengths = [len(text) for text in ids]
+        bucket_of(max(lengths, default=0), self.token_buckets)
+        return plan.batches(lengths)
 
     def _run_one(self, ids: Sequence[np.ndarray], shape: Shape) -> Iterator[Result]:
         """One forward pass; rows beyond the texts are all padding."""
         padded = np.full(shape, PAD_ID, np.int32)  # [batch, tokens]
         for row, text in zip(padded, ids, strict=False):
             row[: len(text)] = text
+        started = time.perf_counter()
         outputs = self._forwards[shape](padded)
+        self._learn(shape, time.perf_counter() - started)
         contributions = outputs.get("contributions")
         for place, text in enumerate(ids):
             tokens = len(text)
@@ -151,6 +173,17 @@ class Engine:
                 attention=_cut(outputs["attention"][place, :tokens]),
                 contributions=None if contributions is None else _cut(contributions[place, :tokens]),
             )
+
+    def _learn(self, shape: Shape, seconds: float) -> None:
+        """Correct what a pass is thought to take: the cores may have been busy with other things as it was timed."""
+        if seconds < _CLEARLY_LESS * self._seconds[shape]:
+            self._keep(shape, seconds)
+
+    def _keep(self, shape: Shape, seconds: float) -> None:
+        # Replaced, never changed: `run` reads them without a lock, and finds a forward for each shape in the plan.
+        with self._keeping:
+            self._seconds = {**self._seconds, shape: seconds}
+            self._plan = Plan(self._seconds, self.token_buckets)
 
     def close(self) -> None:
         """Compile and run nothing any more; a forward pass that is under way ends normally."""

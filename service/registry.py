@@ -13,6 +13,7 @@ import structlog
 
 from models.bundle import CARD_FILE, Bundle, BundleError, load_bundle, read_card
 from service.batcher import Batcher
+from service.cores import usable_cores
 from service.engine import Engine
 from service.errors import NotReady, UnknownModel
 from service.isolation import IsolatingRunner
@@ -175,6 +176,7 @@ class Registry:
             batch_sizes=settings.batch_sizes,
             token_buckets=settings.token_buckets,
             max_batch_tokens=settings.max_batch_tokens,
+            threads=settings.engine_threads or usable_cores(),
         )
         engine.warm_core()
         trial = IsolatingRunner(engine)
@@ -189,7 +191,10 @@ class Registry:
             warm_seconds=round(time.perf_counter() - loaded, 2),
         )
         batcher = Batcher(
-            engine, max_queued_tokens=settings.max_queued_tokens, max_batch_tokens=settings.max_batch_tokens
+            engine,
+            threads=engine.threads,
+            max_queued_tokens=settings.max_queued_tokens,
+            max_batch_tokens=settings.max_batch_tokens,
         )
         return ServedModel(bundle, engine, batcher)
 

@@ -58,32 +58,53 @@ def shape_grid(batch_sizes: Sequence[int], token_buckets: Sequence[int], max_bat
     return sorted(shapes, key=lambda shape: (first.get(shape, 2), shape.batch != smallest, -shape.batch, shape.tokens))
 
 
-def cheapest_batches(count: int, tokens: int, seconds: Mapping[Shape, float]) -> list[Shape]:
-    """The shapes whose forward passes, one after the other, take `count` texts of up to `tokens` tokens soonest.
+class Plan:
+    """How to run texts of any lengths in compiled shapes: which texts go together, and in which shape.
 
     Args:
-        count: number of texts, at least 1.
-        tokens: tokens of the longest one.
         seconds: how long a forward pass of each compiled shape takes.
-
-    Raises:
-        ValueError: no shape is long enough.
+        token_buckets: padded lengths, in rising order.
     """
-    cost: dict[int, tuple[float, Shape]] = {}  # by batch size: padding further is only ever worth it for want of better
+
+    def __init__(self, seconds: Mapping[Shape, float], token_buckets: Sequence[int]) -> None:
+        self._token_buckets = token_buckets
+        # For every bucket, the cheapest shape of each batch size that holds it; one padded further only for want of it.
+        self._cheapest = [_cheapest_of_each_batch(bucket, seconds) for bucket in token_buckets]
+
+    def batches(self, lengths: Sequence[int]) -> list[tuple[list[int], Shape]]:
+        """The forward passes, one after the other, in which the texts are done soonest.
+
+        Only texts that are neighbours by length go together; among all ways to cut that order into passes, this is the
+        one of least time.
+
+        Args:
+            lengths: tokens of each text.
+
+        Returns:
+            for each pass the places of its texts in `lengths`, and its shape.
+
+        Raises:
+            ValueError: a text is longer than every bucket.
+        """
+        places = sorted(range(len(lengths)), key=lengths.__getitem__)
+        total = [0.0]
+        taken: list[Shape] = []
+        for count, place in enumerate(places, start=1):
+            shapes = self._cheapest[bisect_left(self._token_buckets, lengths[place])]
+            best, shape = min((spent + total[max(0, count - shape.batch)], shape) for spent, shape in shapes)
+            total.append(best)
+            taken.append(shape)
+        passes = []
+        while places:
+            shape = taken[len(places) - 1]
+            passes.append((places[-shape.batch :], shape))
+            places = places[: -shape.batch]
+        return passes
+
+
+def _cheapest_of_each_batch(tokens: int, seconds: Mapping[Shape, float]) -> list[tuple[float, Shape]]:
+    cheapest: dict[int, tuple[float, Shape]] = {}
     for shape, spent in seconds.items():
-        if shape.tokens >= tokens and spent < cost.get(shape.batch, (inf,))[0]:
-            cost[shape.batch] = (spent, shape)
-    if not cost:
-        raise ValueError(f"Expected a compiled shape of at least {tokens} tokens. Received {sorted(seconds)}.")
-    total = [0.0]
-    taken: list[Shape] = []
-    for texts in range(1, count + 1):
-        best, shape = min((spent + total[max(0, texts - shape.batch)], shape) for spent, shape in cost.values())
-        total.append(best)
-        taken.append(shape)
-    plan: list[Shape] = []
-    left = count
-    while left > 0:
-        plan.append(taken[left - 1])
-        left -= taken[left - 1].batch
-    return plan
+        if shape.tokens >= tokens and spent < cheapest.get(shape.batch, (inf,))[0]:
+            cheapest[shape.batch] = (spent, shape)
+    return sorted(cheapest.values())

@@ -9,7 +9,7 @@ import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.tokenizer import FIRST_WORD_ID, PAD_ID, UNKNOWN_ID, Encoding, Tokenizer, split
+from models.tokenizer import FIRST_WORD_ID, PAD_ID, UNKNOWN_ID, Encoding, Tokenizer, _ascii_spans, _lower, _spans, split
 
 WORDS = ("the", "film", "don't", "naïve", "!", "<", "👩‍👩‍👧", "i", "σ", "οδοσ", "שלום", "e\u0301")
 TOKENIZER = Tokenizer(WORDS)
@@ -235,3 +235,18 @@ def test_one_tokenizer_serves_many_threads() -> None:
 def test_the_time_grows_with_the_text_and_not_with_its_square(piece: str) -> None:
     """A million characters that look for the end of something: seconds would be hours, were it the square."""
     assert TOKENIZER.encode(piece * (1_000_000 // len(piece)), 64).tokens_total >= 1
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["a", "B", "_", "9", "'", "!", "<br", "<BR", "/>", " ", "\r\n", "\x0b", "\x1c", "\x00", "\x7f", "<br />"]
+        )
+        | st.characters(max_codepoint=127)
+    ).map("".join)
+)
+def test_the_quick_way_through_ascii_finds_the_same_tokens(text: str) -> None:
+    lowered = _lower(text)
+    for quick, general in zip(_ascii_spans(lowered), _spans(lowered), strict=True):
+        np.testing.assert_array_equal(quick, general)

@@ -16,7 +16,7 @@ from models.bundle import load_bundle
 from models.tokenizer import PAD_ID, UNKNOWN_ID
 from service.compilation import TensorFlowCompiler
 from service.engine import Engine, Result
-from service.shapes import Shape, bucket_of, cheapest_batches, shape_grid, token_buckets_for
+from service.shapes import Plan, Shape, bucket_of, shape_grid, token_buckets_for
 from tests.tiny_bundle import MAX_TOKENS, build_tiny_bundle
 
 BATCH_SIZES, TOKEN_BUCKETS = (1, 64), (8, 128)
@@ -38,7 +38,7 @@ def bundle_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def engines(bundle_folders: dict[str, Path]) -> dict[str, Engine]:
     engines = {}
     for kind, folder in bundle_folders.items():
-        engines[kind] = Engine(load_bundle(folder), batch_sizes=BATCH_SIZES, token_buckets=TOKEN_BUCKETS)
+        engines[kind] = Engine(load_bundle(folder), batch_sizes=BATCH_SIZES, token_buckets=TOKEN_BUCKETS, threads=2)
         engines[kind].warm()
     return engines
 
@@ -111,6 +111,22 @@ def test_a_text_without_tokens_gets_an_answer_without_weights(engines: dict[str,
 
 def test_no_text_gives_no_result(engines: dict[str, Engine]) -> None:
     assert engines["pooling"].run([]) == []
+    assert engines["pooling"].run_all([]) == []
+
+
+def test_many_texts_on_all_threads_get_what_each_gets_alone(engines: dict[str, Engine]) -> None:
+    texts = texts_of([(7 * number) % (MAX_TOKENS + 1) for number in range(150)])
+    for engine in engines.values():
+        for text, result in zip(texts, engine.run_all(texts), strict=True):
+            assert_same(result, engine.run([text])[0])
+
+
+def test_what_a_pass_takes_is_corrected_by_a_quicker_one(cold: Engine) -> None:
+    cold.warm_core()
+    [shape] = cold.compiled
+    cold._keep(shape, 100.0)
+    cold.run(texts_of([3]))
+    assert cold.compiled[shape] < 100
 
 
 def test_a_text_longer_than_the_largest_bucket_is_refused(engines: dict[str, Engine]) -> None:
@@ -241,20 +257,26 @@ def test_the_grid_keeps_to_the_padded_tokens_but_lets_every_text_in() -> None:
 
 
 @given(
-    count=st.integers(1, 80),
-    tokens=st.sampled_from([1, 8, 9, 24]),
+    lengths=st.lists(st.integers(0, 24), max_size=40),
     seconds=st.dictionaries(
-        st.builds(Shape, st.sampled_from([1, 4, 16]), st.sampled_from([8, 24])), st.floats(0.001, 1), min_size=1
+        st.builds(Shape, st.sampled_from([1, 4, 16]), st.sampled_from([8, 16, 24])), st.floats(0.001, 1), min_size=1
     ).filter(lambda seconds: any(shape.tokens == 24 for shape in seconds)),
 )
-def test_the_plan_holds_every_text_and_no_single_shape_is_cheaper(
-    count: int, tokens: int, seconds: dict[Shape, float]
+def test_the_plan_holds_every_text_once_and_no_single_shape_is_cheaper(
+    lengths: list[int], seconds: dict[Shape, float]
 ) -> None:
-    plan = cheapest_batches(count, tokens, seconds)
-    assert sum(shape.batch for shape in plan) >= count
-    assert sum(shape.batch for shape in plan[:-1]) < count
-    assert all(shape.tokens >= tokens for shape in plan)
-    total = sum(seconds[shape] for shape in plan)
+    passes = Plan(seconds, (8, 16, 24)).batches(lengths)
+    assert sorted(place for places, _ in passes for place in places) == list(range(len(lengths)))
+    for places, shape in passes:
+        assert 0 < len(places) <= shape.batch
+        assert all(lengths[place] <= shape.tokens for place in places)
+    total = sum(seconds[shape] for _, shape in passes)
     for shape, spent in seconds.items():
-        if shape.tokens >= tokens:
-            assert total <= spent * -(-count // shape.batch) + 1e-9
+        if shape.tokens >= max(lengths, default=0):
+            assert total <= spent * -(-len(lengths) // shape.batch) + 1e-9
+
+
+def test_the_plan_sets_a_long_text_apart_where_that_is_cheaper() -> None:
+    plan = Plan({Shape(1, 8): 1.0, Shape(4, 8): 2.0, Shape(1, 24): 3.0, Shape(4, 24): 6.0}, (8, 24))
+    assert sorted(plan.batches([3, 24, 8, 1])) == [([1], Shape(1, 24)), ([3, 0, 2], Shape(4, 8))]
+    assert plan.batches([9, 24, 8]) == [([2, 0, 1], Shape(4, 24))]
