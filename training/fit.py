@@ -13,6 +13,8 @@ from training.calibrate import fit_temperature, negative_log_likelihood
 from training.checkpoint import Checkpoint, Progress
 from training.config import TrainConfig
 from training.forward import JIT_COMPILE, predict_logits
+from training.optimizer import make_adam
+from training.recurrence import with_fused_recurrence
 
 CHECKPOINT_SECONDS = 60.0
 _FINAL_RATE = 0.1  # of the learning rate, at the end of a phase
@@ -56,7 +58,7 @@ class Fit:
         validation: EncodedTexts,
         checkpoint: Checkpoint,
     ) -> None:
-        self._net = keras.Model(model.input, model.output["logits"])
+        self._net = with_fused_recurrence(keras.Model(model.input, model.output["logits"]))
         self._embedding = model.get_layer(EMBEDDING)
         self._config = config
         self._train = train
@@ -89,11 +91,11 @@ class Fit:
         phase = self._config.phases[self.progress.phase]
         self._embedding.trainable = phase.train_embedding
         self._net.compile(
-            optimizer=keras.optimizers.Adam(
+            optimizer=make_adam(
                 keras.optimizers.schedules.CosineDecay(
                     phase.learning_rate, self._batches * phase.epochs, alpha=_FINAL_RATE
                 ),
-                global_clipnorm=self._config.gradient_norm,
+                gradient_norm=self._config.gradient_norm,
             ),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
