@@ -92,22 +92,20 @@ class Engine:
 
     def warm_core(self) -> None:
         """Compile and run the one shape that answers every text, if not in the cheapest way: enough to be ready."""
-        if not self._forwards:
+        if not self._seconds:
             self.warm_next()
 
     def warm_next(self) -> bool:
         """Compile and run one more shape; False when there is none left to compile, or the engine is closed."""
         with self._compiling:
-            shape = next((shape for shape in self.shapes if shape not in self._forwards), None)
+            shape = next((shape for shape in self.shapes if shape not in self._seconds), None)
             if shape is None or self._closed:
                 return False
-            self._compilations += 1
             started = time.perf_counter()
-            forward = self._compiler.compile(shape)
+            forward = self._compile(shape)
             compiled = time.perf_counter()
             ids = np.full(shape, UNKNOWN_ID, np.int32)
             spent = [_seconds_of(forward, ids) for _ in range(_TIMED_RUNS)]
-            self._forwards[shape] = forward
             self._keep(shape, min(spent))
             log.debug(
                 "shape compiled",
@@ -157,6 +155,33 @@ class Engine:
         bucket_of(max(lengths, default=0), self.token_buckets)
         return plan.batches(lengths)
 
+    def run_in(self, shape: Shape, ids: Sequence[np.ndarray]) -> list[Result]:
+        """The results of up to `shape.batch` texts in one forward pass of just this shape, compiled now if need be.
+
+        `run` takes the shape that is quickest, which may differ from process to process, and with it the last digits of
+        a result; these do not.
+
+        Raises:
+            ValueError: there are more texts, or a longer one.
+            RuntimeError: the engine is closed.
+        """
+        longest = max(map(len, ids), default=0)
+        if len(ids) > shape.batch or longest > shape.tokens:
+            raise ValueError(f"Expected texts that fit into {shape}. Received {len(ids)} of up to {longest} tokens.")
+        if self._closed:
+            raise RuntimeError("Expected an engine that is open. This one is closed.")
+        if shape not in self._forwards:
+            with self._compiling:
+                self._compile(shape)
+        return list(self._run_one(ids, shape))
+
+    def _compile(self, shape: Shape) -> Forward:
+        """The forward pass of this shape, compiled only once. The caller holds the lock."""
+        if shape not in self._forwards:
+            self._compilations += 1
+            self._forwards[shape] = self._compiler.compile(shape)
+        return self._forwards[shape]
+
     def _run_one(self, ids: Sequence[np.ndarray], shape: Shape) -> Iterator[Result]:
         """One forward pass; rows beyond the texts are all padding."""
         padded = np.full(shape, PAD_ID, np.int32)  # [batch, tokens]
@@ -176,7 +201,7 @@ class Engine:
 
     def _learn(self, shape: Shape, seconds: float) -> None:
         """Correct what a pass is thought to take: the cores may have been busy with other things as it was timed."""
-        if seconds < _CLEARLY_LESS * self._seconds[shape]:
+        if seconds < _CLEARLY_LESS * self._seconds.get(shape, 0.0):
             self._keep(shape, seconds)
 
     def _keep(self, shape: Shape, seconds: float) -> None:

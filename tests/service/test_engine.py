@@ -192,6 +192,25 @@ def test_the_core_answers_every_text_and_the_rest_may_follow_while_it_serves(col
     assert cold.retraces == 0
 
 
+def test_a_shape_that_is_named_is_the_one_that_runs(cold: Engine) -> None:
+    texts = texts_of([3, 8, 5])
+    shape = Shape(6, 9)  # none of the engine's own
+    named = cold.run_in(shape, texts)
+    assert cold.compiled == {}
+    cold.warm()
+    for result, expected in zip(named, cold.run(texts), strict=True):
+        assert_same(result, expected)
+    again = cold.run_in(shape, texts[::-1])[::-1]
+    assert [one.logits.tobytes() for one in again] == [one.logits.tobytes() for one in named]
+    assert cold.retraces == 0
+    for wrong in (texts_of([10]), texts_of([1] * 7)):
+        with pytest.raises(ValueError, match="batch=6, tokens=9"):
+            cold.run_in(shape, wrong)
+    cold.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        cold.run_in(shape, texts)
+
+
 def test_an_engine_that_is_cold_or_closed_says_so(cold: Engine) -> None:
     with pytest.raises(RuntimeError, match="not warmed"):
         cold.run(texts_of([1]))
