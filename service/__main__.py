@@ -1,4 +1,4 @@
-"""The command line: `python -m service serve | predict | models`.
+"""The command line: `python -m service serve | predict | score | models`.
 
 What loads Keras is imported inside the commands, so that `--help` and a mistyped option do not wait for it.
 """
@@ -6,7 +6,7 @@ What loads Keras is imported inside the commands, so that `--help` and a mistype
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import orjson
 import typer
@@ -20,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve sentim
 ModelsDir = Annotated[
     Path | None, typer.Option("--models-dir", help="Folder of bundles. Default: HEED_MODELS_DIR, or models/saved.")
 ]
+Model = Annotated[str | None, typer.Option(help="Name of a bundle. Default: HEED_DEFAULT_MODEL, or default.")]
 
 
 @app.command()
@@ -39,9 +40,7 @@ def serve(
 @app.command()
 def predict(
     text: Annotated[str, typer.Argument(help="The text to classify; - reads it from standard input.")],
-    model: Annotated[
-        str | None, typer.Option(help="Name of a bundle. Default: HEED_DEFAULT_MODEL, or default.")
-    ] = None,
+    model: Model = None,
     models_dir: ModelsDir = None,
     lines: Annotated[bool, typer.Option("--lines", help="With -: each line of the input is a text.")] = False,
     as_json: Annotated[
@@ -67,6 +66,56 @@ def predict(
             sys.stdout.buffer.write(orjson.dumps(prediction, option=orjson.OPT_APPEND_NEWLINE))
     else:
         print_predictions(Console(), texts, predictions)
+
+
+@app.command()
+def score(
+    table: Annotated[str, typer.Argument(help="A .csv, .tsv, .jsonl or .parquet file, also .gz; - is standard input.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="The file to write, of any of these; - is standard output.")
+    ],
+    column: Annotated[str, typer.Option(help="The column of texts.")] = "text",
+    tokens: Annotated[bool, typer.Option("--tokens", help="Add every token with its weight and contribution.")] = False,
+    explain_columns: Annotated[
+        bool, typer.Option("--explain-columns", help="Add the tokens that count most, as plain columns.")
+    ] = False,
+    prefix: Annotated[str, typer.Option(help="Put this before the name of every added column.")] = "",
+    stream_format: Annotated[Literal["csv", "tsv", "jsonl"], typer.Option(help="What - holds.")] = "jsonl",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Begin anew, and replace what is there.")] = False,
+    window_rows: Annotated[
+        int, typer.Option(min=1, help="Rows that are sorted by length, held in memory and written together.")
+    ] = 4096,
+    model: Model = None,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Classify every text of a file, and write the file again with the answers beside it (docs/scoring.md)."""
+    settings = _settings(models_dir=models_dir)
+    if resume and force:
+        _fail("Expected --resume or --force. Received both.")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from models.bundle import BundleError
+    from service.compilation import use_one_core_a_pass
+    from service.local import open_for_scoring
+    from service.observe import configure_logging
+    from service.scoring.columns import Added
+    from service.scoring.errors import ScoreError
+    from service.scoring.run import Job, score
+    from service.scoring.tables import table_at
+
+    configure_logging("warning")
+    try:
+        source, to = table_at(table, stream_format), table_at(output, stream_format)
+        use_one_core_a_pass()
+        engine = open_for_scoring(settings, model)
+        added = Added(engine.bundle.card.labels, tokens=tokens, explain=explain_columns, prefix=prefix)
+        job = Job(source, to, column, added, resume=resume, force=force, window_rows=window_rows)
+        score(job, engine)
+    except (BundleError, ScoreError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        typer.echo("Stopped. What is written so far is kept: go on with --resume.", err=True)
+        raise typer.Exit(130) from None
 
 
 @app.command()

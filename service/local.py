@@ -7,7 +7,9 @@ from typing import Any, Self
 
 from models.bundle import CARD_FILE, Bundle, BundleCard, BundleError, load_bundle, read_card
 from service.answers import describe_prediction
+from service.cores import usable_cores
 from service.engine import Engine
+from service.scoring.forward import FixedShapes
 from service.settings import Settings
 
 
@@ -39,6 +41,21 @@ def find_bundles(models_dir: Path) -> list[FoundBundle]:
     return found
 
 
+def load_named(settings: Settings, name: str | None = None) -> Bundle:
+    """The bundle called `name`; None: the default one.
+
+    Raises:
+        BundleError: there is none of that name, or it is refused.
+    """
+    wanted = name or settings.default_model
+    found = find_bundles(settings.models_dir)
+    for each in found:
+        if each.card is not None and each.card.name == wanted:
+            return load_bundle(each.path)
+    known = ", ".join(repr(each.card.name) for each in found if each.card is not None) or "none"
+    raise BundleError(f"Expected the name of a bundle in {settings.models_dir}. Received {wanted!r}. There: {known}.")
+
+
 class LocalModel:
     """One loaded bundle, ready to classify."""
 
@@ -54,15 +71,7 @@ class LocalModel:
         Raises:
             BundleError: there is none of that name, or it is refused.
         """
-        wanted = name or settings.default_model
-        found = find_bundles(settings.models_dir)
-        for each in found:
-            if each.card is not None and each.card.name == wanted:
-                return cls(load_bundle(each.path), settings)
-        known = ", ".join(repr(each.card.name) for each in found if each.card is not None) or "none"
-        raise BundleError(
-            f"Expected the name of a bundle in {settings.models_dir}. Received {wanted!r}. There: {known}."
-        )
+        return cls(load_named(settings, name), settings)
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """One prediction a text, of the shape `schemas.Prediction`.
@@ -79,3 +88,15 @@ class LocalModel:
             describe_prediction(self.bundle, text, encoding, result)
             for text, encoding, result in zip(texts, encodings, results, strict=True)
         ]
+
+
+def open_for_scoring(settings: Settings, name: str | None = None) -> FixedShapes:
+    """The bundle called `name`, made ready for whole files.
+
+    Raises:
+        BundleError: there is none of that name, or it is refused.
+    """
+    bundle = load_named(settings, name)
+    threads = settings.engine_threads or usable_cores()
+    engine = Engine(bundle, batch_sizes=settings.batch_sizes, token_buckets=settings.token_buckets, threads=threads)
+    return FixedShapes(engine, settings.max_batch_tokens)

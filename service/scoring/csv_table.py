@@ -1,0 +1,208 @@
+"""CSV, as spreadsheets and pandas write it: UTF-8, a line of names, quotes around what needs them."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from service.scoring.errors import ScoreError
+from service.scoring.rows import MAX_ROW_BYTES, WINDOW_CHARACTERS, Mark, Window, text_fault
+from service.scoring.streams import Source
+
+_BOM = "\ufeff"
+
+
+@dataclass(frozen=True, slots=True)
+class CsvRows:
+    """Rows of as many fields as there are names."""
+
+    fields: list[list[str]]
+
+    def records(self) -> list[list[str]]:
+        """The fields of each row."""
+        return self.fields
+
+
+class CsvReader:
+    """Reads CSV row by row; quoted fields may span lines. Empty lines are no rows.
+
+    Args:
+        source: the bytes, at their beginning.
+        column: the name of the column of texts.
+        window_rows: rows in a window, at most.
+        delimiter: what stands between fields.
+
+    Raises:
+        ScoreError: the first line has no such column, or names one twice.
+    """
+
+    def __init__(self, source: Source, column: str, window_rows: int, delimiter: str = ",") -> None:
+        self._source = source
+        self._window_rows = window_rows
+        self._undecodable = False
+        self._started_at = 1
+        self._began = 0
+        self._ended = False
+        csv.field_size_limit(2 * MAX_ROW_BYTES)  # `_lines` has the limit; this one, of the module's, must not be lower
+        self._rows = csv.reader(self._lines(), delimiter=delimiter)
+        header = self._next_row()
+        if header is None:
+            raise ScoreError(f"{source.name}: expected a line of column names. The input is empty.")
+        if self._undecodable:
+            raise ScoreError(f"{source.name}: expected CSV in UTF-8. The line of names is in another encoding.")
+        names = [header[0].removeprefix(_BOM), *header[1:]]
+        if column not in names:
+            raise ScoreError(f"{source.name}: expected a column {column!r} (--column). Received columns {names}.")
+        if len(set(names)) != len(names):
+            raise ScoreError(f"{source.name}: expected different column names. Received {names}.")
+        self.names: tuple[str, ...] | None = tuple(names)
+        self._width = len(names)
+        self._text = names.index(column)
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of the bytes is read."""
+        return self._source.fraction
+
+    def fingerprint(self) -> Mark:
+        """The marks hold all there is to tell."""
+        return {}
+
+    def go_to(self, mark: Mark) -> None:
+        """Skip the rows before `mark`.
+
+        Raises:
+            ScoreError: they have changed since.
+        """
+        self._source.go_to(mark)
+
+    def windows(self) -> Iterator[Window]:
+        """The rows, in order.
+
+        Raises:
+            ScoreError: a quoted field does not end, or the bytes cannot be read.
+        """
+        fields: list[list[str]] = []
+        faults: list[str | None] = []
+        characters = 0
+        while (row := self._next_row()) is not None:
+            if not row:
+                continue
+            fault = self._fault(row)
+            if len(row) != self._width:
+                row = (row + [""] * self._width)[: self._width]
+            fields.append(row)
+            faults.append(fault)
+            characters += sum(map(len, row))
+            if len(fields) == self._window_rows or characters >= WINDOW_CHARACTERS:
+                yield self._window(fields, faults)
+                fields, faults, characters = [], [], 0
+        if fields:
+            yield self._window(fields, faults)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._source.close()
+
+    def _window(self, fields: list[list[str]], faults: list[str | None]) -> Window:
+        texts = [None if fault else row[self._text] for row, fault in zip(fields, faults, strict=True)]
+        return Window(texts, faults, CsvRows(fields), self._source.mark(), self._source.fraction)
+
+    def _fault(self, row: Sequence[str]) -> str | None:
+        if self._undecodable:
+            return f"Expected UTF-8. Received other bytes, at line {self._started_at}; \ufffd stands in their place."
+        if len(row) != self._width:
+            expected = f"Expected {self._width} fields, as there are names."
+            return f"{expected} Received {len(row)}, at line {self._started_at}."
+        return text_fault(row[self._text])
+
+    def _next_row(self) -> list[str] | None:
+        self._undecodable = False
+        self._started_at = self._source.lines + 1
+        self._began = self._source.position
+        try:
+            row = next(self._rows, None)
+        except csv.Error as error:
+            raise ScoreError(f"{self._source.name}: cannot be read at line {self._started_at}: {error}.") from error
+        if row is not None and self._ended:
+            raise self._unending()
+        return row
+
+    def _lines(self) -> Iterator[str]:
+        while line := self._source.line(MAX_ROW_BYTES):
+            if self._source.position - self._began >= MAX_ROW_BYTES:
+                raise self._unending()
+            try:
+                yield line.decode()
+            except UnicodeDecodeError:
+                self._undecodable = True
+                yield line.decode(errors="replace")
+        self._ended = True
+
+    def _unending(self) -> ScoreError:
+        return ScoreError(
+            f"{self._source.name}: expected a row of at most {MAX_ROW_BYTES:,} bytes whose quoted fields all end. The "
+            f"one that begins at line {self._started_at:,} does not: mend the quotes there."
+        )
+
+
+class CsvWriter:
+    """Writes CSV in UTF-8. None is an empty field, truth is `true` or `false`, what is nested is JSON.
+
+    Args:
+        names: the columns that rows have of their own.
+        added: those that are added to them.
+        delimiter: what stands between fields.
+    """
+
+    def __init__(self, names: Sequence[str], added: Sequence[str], delimiter: str = ",") -> None:
+        self._names = (*names, *added)
+        self._buffer = io.StringIO()
+        self._plain = csv.writer(self._buffer, delimiter=delimiter, lineterminator="\n")
+        # The module leaves a lone carriage return unquoted, and refuses to read it again.
+        self._quoted = csv.writer(self._buffer, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+    def header(self) -> bytes:
+        """The line of names."""
+        self._write(self._names)
+        return self._flush()
+
+    def encode(self, window: Window, added: dict[str, list[Any]]) -> bytes:
+        """A line for each row; more where a field holds line breaks."""
+        columns = (map(cell, column) for column in added.values())
+        for own, more in zip(window.rows.records(), zip(*columns, strict=True), strict=True):
+            self._write([*map(cell, own), *more])
+        return self._flush()
+
+    def assemble(self, partial: Path) -> Path:
+        """The bytes are the table."""
+        return partial
+
+    def _write(self, row: Sequence[str]) -> None:
+        (self._quoted if any("\r" in field for field in row) else self._plain).writerow(row)
+
+    def _flush(self) -> bytes:
+        content = self._buffer.getvalue().encode(errors="replace")
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        return content
+
+
+def cell(value: Any) -> str:
+    """A value as the field of a CSV row."""
+    match value:
+        case str():
+            return value
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case _:
+            shown = orjson.dumps(value, default=str)
+            return orjson.loads(shown) if shown.startswith(b'"') else shown.decode()

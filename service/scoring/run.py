@@ -1,0 +1,141 @@
+"""One run, from the first row to the finished file."""
+
+import sys
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from models.bundle import Bundle
+from service.scoring.columns import Added
+from service.scoring.description import describe
+from service.scoring.errors import ScoreError
+from service.scoring.forward import FixedShapes, Forward, Prepared, prepare
+from service.scoring.output import FileOutput, Output, StreamOutput
+from service.scoring.progress import Report
+from service.scoring.rows import WINDOW_ROWS, Reader, Writer
+from service.scoring.tables import Table, open_reader, open_writer
+
+T = TypeVar("T")
+
+_AHEAD = 2
+"""Windows that are read before they are needed, and windows that wait to be written: memory for so many more."""
+
+_SWITCH_SECONDS = 0.0005
+"""A forward pass that ends must not wait for a thread in Python as long as the pass itself took (5 ms by default)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to do.
+
+    Attributes:
+        source: the input.
+        to: the output.
+        column: of the texts.
+        added: the columns to add.
+        resume: go on with a run that was stopped.
+        force: begin anew, whatever is there.
+        window_rows: rows that are sorted by length and written together, at most.
+    """
+
+    source: Table
+    to: Table
+    column: str
+    added: Added
+    resume: bool = False
+    force: bool = False
+    window_rows: int = WINDOW_ROWS
+
+
+def score(job: Job, engine: FixedShapes) -> tuple[int, int]:
+    """Read, classify and write every row, in order.
+
+    Args:
+        job: what to do.
+        engine: what runs the model.
+
+    Returns:
+        rows written, and how many of them have an error.
+
+    Raises:
+        ScoreError: the run cannot begin or go on; `resume` goes on behind the last window that was written.
+    """
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    with ExitStack() as closed_in_the_end:
+        reader = closed_in_the_end.enter_context(closing(open_reader(job.source, job.column, job.to, job.window_rows)))
+        writer = open_writer(job.to, reader, job.added)
+        identity = _identity(job, reader, engine)
+        output = closed_in_the_end.enter_context(closing(_open_output(job, writer, identity)))
+        forward = closed_in_the_end.enter_context(closing(Forward(engine)))
+        report = Report(rows=output.rows)
+        with report:
+            if not output.whole:
+                if output.mark is not None:
+                    reader.go_to(output.mark)
+                report.start(reader.fraction)
+                _score_windows(job, engine.bundle, reader, writer, output, forward, report)
+            output.finish()
+        report.end(output.rows, output.errors, str(job.to.path or "standard output"))
+        return output.rows, output.errors
+
+
+def _score_windows(
+    job: Job, bundle: Bundle, reader: Reader, writer: Writer, output: Output, forward: Forward, report: Report
+) -> None:
+    """Three things go on at once: a thread reads and tokenizes, the engine computes, a thread describes and writes."""
+
+    def write(prepared: Prepared, outcomes: Any) -> None:
+        window = prepared.window
+        added = describe(bundle, job.added, prepared, outcomes)
+        errors = sum(error is not None for error in added[job.added.prefix + "error"])
+        output.commit(writer.encode(window, added), window.mark, len(window), errors)
+        report.tell(output.rows, output.errors, window.fraction)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
+        pending: deque[Future[None]] = deque()
+        for prepared in _ahead(prepare(reader.windows(), bundle)):
+            outcomes = forward.run(prepared)
+            while len(pending) >= _AHEAD:
+                pending.popleft().result()
+            pending.append(writing.submit(write, prepared, outcomes))
+        for each in pending:
+            each.result()
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """`items`, each fetched in a thread before it is asked for."""
+    end: Any = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as reading:
+        fetched = deque(reading.submit(next, items, end) for _ in range(_AHEAD))
+        try:
+            while (item := fetched.popleft().result()) is not end:
+                fetched.append(reading.submit(next, items, end))
+                yield item
+        finally:
+            reading.shutdown(cancel_futures=True)
+
+
+def _open_output(job: Job, writer: Writer, identity: dict[str, Any]) -> Output:
+    if job.to.path is not None:
+        return FileOutput.open(job.to.path, writer, job.to.gzipped, identity, resume=job.resume, force=job.force)
+    if job.resume:
+        raise ScoreError("--resume: expected -o with a name. What went to standard output cannot be gone on with.")
+    return StreamOutput(writer.header())
+
+
+def _identity(job: Job, reader: Reader, engine: FixedShapes) -> dict[str, Any]:
+    """What two runs must have in common to write the same bytes."""
+    return {
+        "--column": job.column,
+        "--tokens": job.added.tokens,
+        "--explain-columns": job.added.explain,
+        "--prefix": job.added.prefix,
+        "model": f"{engine.bundle.card.name} {engine.bundle.card.version}",
+        "input format": job.source.kind,
+        "input": reader.fingerprint(),
+        "--window-rows": job.window_rows,
+        "shapes": engine.identity,
+    }
