@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from models.bundle import CARD_FILE, Bundle, BundleCard, BundleError, load_bundle, read_card
+from models.bundle import Bundle, BundleError, load_bundle
+from models.card import CARD_FILE, BundleCard, read_card
 from service.answers import describe_prediction
 from service.cores import usable_cores
 from service.engine import Engine

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from models.bundle import CARD_FILE, Bundle, BundleError, load_bundle, read_card
+from models.bundle import Bundle, BundleError, load_bundle
+from models.card import CARD_FILE, read_card
 from service.batcher import Batcher
 from service.cores import usable_cores
 from service.engine import Engine

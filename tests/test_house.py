@@ -86,7 +86,7 @@ def test_layers_masks_and_windows_import_keras_alone() -> None:
 
 
 def test_there_is_a_lock_for_every_way_to_run() -> None:
-    assert LOCKS == ["gpu", "serve", "test", "torch", "train"]
+    assert LOCKS == ["gpu", "onnx", "serve", "test", "torch", "train"]
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -99,7 +99,13 @@ def test_locks_pin_and_hash_everything_and_name_no_index(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "extras"),
-    [("serve", {"cpu"}), ("train", {"cpu", "train"}), ("gpu", {"gpu", "train"}), ("test", {"cpu", "train", "test"})],
+    [
+        ("serve", {"cpu"}),
+        ("onnx", {"onnx"}),
+        ("train", {"cpu", "train"}),
+        ("gpu", {"gpu", "train"}),
+        ("test", {"cpu", "train", "test"}),
+    ],
 )
 def test_locks_satisfy_what_the_project_declares(name: str, extras: set[str]) -> None:
     lock = locked(name)
@@ -127,6 +133,10 @@ def test_the_service_is_locked_without_what_slows_its_start() -> None:
     assert not locked("serve").keys() & {"jax", "scipy", "scikit-learn", "matplotlib", "pyarrow", "gensim", "pytest"}
 
 
+def test_onnx_runtime_is_locked_without_keras() -> None:
+    assert not locked("onnx").keys() & {"keras", "tensorflow", "tensorflow-cpu", "jax", "h5py", "onnx", "tf2onnx"}
+
+
 def test_pytorch_is_locked_apart_and_for_the_cpu() -> None:
     """It comes on top of the test environment, adds nothing that is there already, and brings no library of a GPU."""
     lock = locked("torch")
@@ -138,7 +148,7 @@ def test_pytorch_is_locked_apart_and_for_the_cpu() -> None:
 
 
 def test_each_lock_of_an_environment_holds_one_backend() -> None:
-    for name in set(LOCKS) - {"torch"}:
+    for name in set(LOCKS) - {"torch", "onnx"}:
         lock = locked(name)
         cuda = {package for package in lock if package.startswith("nvidia-")}
         assert bool(cuda) is (name == "gpu")
@@ -159,7 +169,8 @@ def test_nothing_names_a_package_index() -> None:
 
 
 def test_the_changelog_gates_the_version() -> None:
-    versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    entries = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    versions = [entry for entry in entries if entry != "Unreleased"]
     assert versions[0] == PROJECT["version"]
     assert f'image.version="{versions[0]}"' in (ROOT / "Dockerfile").read_text()
 

@@ -1,4 +1,4 @@
-"""The command line: python -m training train | evaluate | compare."""
+"""The command line: python -m training train | evaluate | compare | export."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from models.bundle import BundleError
+from models.bundle import BundleError, export_bundle
 from training.config import read_config
 from training.data import Corpus, load_corpus
 from training.download import IMDB_DIGESTS, IMDB_URL, download
@@ -124,6 +124,15 @@ def compare_command(
 ) -> None:
     """Measure several bundles on the same test part."""
     _measure(bundles, _corpus(data, text_column, label_column), json_file)
+
+
+@app.command("export")
+def export_command(bundles: Annotated[list[Path], typer.Argument(help="Folders of bundles.")]) -> None:
+    """Add the model for ONNX Runtime to bundles that have none, or make it anew; their versions change."""
+    for path in bundles:
+        with console.status(f"exporting {path}"):
+            card = export_bundle(path)
+        console.print(f"Saved {path} (version {card.version}), with its model for HEED_ENGINE=onnx.", highlight=False)
 
 
 def _corpus(data: Path | None, text_column: str, label_column: str) -> Corpus:

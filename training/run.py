@@ -115,6 +115,8 @@ def train(
         faithfulness=trust,
         report=report,
     )
+    if card.without_onnx:
+        watcher.say(f"no model for ONNX Runtime: {card.without_onnx}")
     shutil.rmtree(work)
     return card
 

@@ -43,6 +43,7 @@ def save_again(path: Path, bundle: Bundle, **changes: Any) -> models.bundle.Bund
         "config": ClassifierConfig.from_dict(bundle.card.config),
         "labels": bundle.card.labels,
         "max_tokens": bundle.card.max_tokens,
+        "onnx": False,
     }
     return save_bundle(path, **(parts | changes))
 
@@ -207,7 +208,7 @@ def after(function: Callable[..., Any]) -> Callable[..., Any]:
 MOMENTS = {
     "before the model": (models.bundle.keras.Model, "save", die, False),
     "after the model": (models.bundle.keras.Model, "save", after(models.bundle.keras.Model.save), False),
-    "before the card": (models.bundle, "_sealed", die, False),
+    "before the card": (models.bundle, "write_card", die, False),
     "before the move": (models.bundle, "replace_folder", die, False),
     "while flushing": (models.replacement, "_flush_entry", die, False),
     "before the exchange": (models.replacement, "_exchange", die, False),

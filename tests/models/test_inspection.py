@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import models.inspection
+import models.keras_archive
 from models.bundle import BundleError, load_bundle
 from models.inspection import check_files
 from tests.models.forged_bundle import (
@@ -141,10 +142,10 @@ def test_files_past_the_caps_are_refused(bundle: Path, monkeypatch: pytest.Monke
 def test_members_past_the_caps_are_refused_unread(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = members(bundle)
     write_members(bundle, contents | {"config.json": b" " * 1_000_000 + contents["config.json"]}, zipfile.ZIP_DEFLATED)
-    monkeypatch.setattr(models.inspection, "MAX_ARCHITECTURE_BYTES", 999_999)
+    monkeypatch.setattr(models.keras_archive, "MAX_ARCHITECTURE_BYTES", 999_999)
     refused(bundle, r"expected config\.json of at most 999999 bytes unpacked\. Received 10\d{5}")
     write_members(bundle, contents | {"model.weights.h5": bytes(5_000_000)}, zipfile.ZIP_DEFLATED)
-    monkeypatch.setattr(models.inspection, "MAX_FILE_BYTES", 4_000_000)
+    monkeypatch.setattr(models.keras_archive, "MAX_FILE_BYTES", 4_000_000)
     refused(bundle, r"expected model\.weights\.h5 of at most 4000000 bytes unpacked\. Received 5000000")
 
 
