@@ -1,7 +1,6 @@
 """The HTTP service: its lifespan and its routes, each as thin as it can be."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -10,10 +9,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.bundle import BundleCard
 from service import VERSION
-from service.answers import describe_model, describe_prediction
+from service.answers import describe_model
 from service.errors import (
     ClientGone,
     HeedError,
@@ -26,13 +26,12 @@ from service.errors import (
 )
 from service.gate import BodyLimit, key_requirement
 from service.metrics import Metrics
-from service.observe import Observe, facts_of
+from service.observe import Observe
 from service.openapi import PREDICTING, describe, json_body, problems, success
-from service.pipeline import classify, unless_client_leaves
-from service.reading import read_json, read_predict_request
-from service.registry import Registry, ServedModel
+from service.predicting import PREDICT_PATH, ShortRoad, predict, refuse_while_draining
+from service.registry import Registry
 from service.responses import json_response, problem_response
-from service.schemas import Health, Limits, ModelList, PredictRequest, PredictResponse
+from service.schemas import Health, ModelList, PredictRequest, PredictResponse
 from service.settings import Settings
 
 health = APIRouter(tags=["operations"])
@@ -66,9 +65,28 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _answer_disconnect)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(Observe, metrics=app.state.metrics)  # added last, so outermost
+    short_road = BodyLimit(ShortRoad(settings), max_body_bytes=settings.max_body_bytes)
+    app.build_middleware_stack = _with_short_road(  # type: ignore[method-assign]
+        app.build_middleware_stack, Observe(short_road, metrics=app.state.metrics)
+    )
     document = describe(app, settings)
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app
+
+
+def _with_short_road(build: Callable[[], ASGIApp], short_road: ASGIApp) -> Callable[[], ASGIApp]:
+    """Build the app as before, but let the requests that there are many of go past all of its layers."""
+
+    def build_both() -> ASGIApp:
+        whole = build()
+
+        async def fork(scope: Scope, receive: Receive, send: Send) -> None:
+            short = scope["type"] == "http" and scope["path"] == PREDICT_PATH and scope["method"] == "POST"
+            await (short_road if short else whole)(scope, receive, send)
+
+        return fork
+
+    return build_both
 
 
 @asynccontextmanager
@@ -82,43 +100,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await registry.close()
 
 
-@keyed.post(
-    "/predict",
+keyed.post(
+    PREDICT_PATH,
     tags=["predictions"],
     summary="Classify texts and see where the model looked",
     response_model=PredictResponse,
     responses=success("One prediction a text, in their order.", "Server-Timing") | problems(*PREDICTING),
     openapi_extra=json_body(PredictRequest),
-)
-async def predict(request: Request) -> Response:
-    """Give each text a label, calibrated probabilities, and every token's weight and signed contribution."""
-    settings: Settings = request.app.state.settings
-    deadline = asyncio.get_running_loop().time() + settings.deadline_seconds
-    limits = Limits(settings.max_texts, settings.max_text_characters)
-    asked = read_predict_request(await read_json(request), limits)
-    served = _served_model(request, asked.model)
-    facts = facts_of(request)
-    texts = asked.all_texts
-    work = classify(served, texts, asked.text_pointers, deadline=deadline, facts=facts)
-    classified = await unless_client_leaves(request, work)
-    request.app.state.metrics.count(served.bundle.card.name, classified.encodings)
-    document = {
-        "model": describe_model(served.bundle.card),
-        "offset_encoding": asked.offset_encoding,
-        "predictions": [
-            describe_prediction(
-                served.bundle,
-                text,
-                encoding,
-                answer.result,
-                attention=asked.attention,
-                top_tokens=asked.top_tokens,
-                offset_encoding=asked.offset_encoding,
-            )
-            for text, encoding, answer in zip(texts, classified.encodings, classified.answers, strict=True)
-        ],
-    }
-    return json_response(document, headers={"Server-Timing": facts.server_timing})
+)(predict)
 
 
 @keyed.get(
@@ -204,22 +193,11 @@ async def startupz(request: Request) -> Response:
 )
 async def readyz(request: Request) -> Response:
     """Tell whether predictions are answered: a model is warm, the last forward pass was sound, nothing is draining."""
-    _refuse_while_draining(request)
+    refuse_while_draining(request.app.state)
     registry: Registry = request.app.state.registry
     if not registry.ready:
         raise NotReady(registry.not_ready_reason or "No model is ready.")
     return json_response({"status": "ready"})
-
-
-def _served_model(request: Request, name: str | None) -> ServedModel:
-    _refuse_while_draining(request)
-    registry: Registry = request.app.state.registry
-    return registry.get(name)
-
-
-def _refuse_while_draining(request: Request) -> None:
-    if request.app.state.draining:
-        raise NotReady("The service is shutting down and takes no more requests. Send it to another instance.")
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:

@@ -9,6 +9,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Literal
 
+import orjson
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -31,6 +32,7 @@ class RequestFacts:
     """What the log line of a request says beyond its path and status."""
 
     request_id: str
+    route: str | None = None
     model: str | None = None
     texts: int = 0
     tokens: int = 0
@@ -91,7 +93,7 @@ class Observe:
     def _record(self, scope: Scope, facts: RequestFacts, status: int, seconds: float) -> None:
         # The route's template and a closed set of methods: what clients make up must not become label values.
         unnamed = "static" if "endpoint" in scope else "unmatched"
-        route: str = getattr(scope.get("route"), "path", unnamed)
+        route = facts.route or str(getattr(scope.get("route"), "path", unnamed))
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.metrics.requests.labels(route, method, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)
@@ -115,36 +117,37 @@ def _log_fault(error: Exception) -> None:
 
 
 def configure_logging(level: Literal["debug", "info", "warning", "error"]) -> None:
-    """Write every log line, the server's own included, to standard error: JSON, or colours where a person watches."""
+    """Write every log line, the server's own included, to standard error: JSON, or colours where a person watches.
+
+    Our own lines do not take the way through `logging`: there is one for each request, and it costs a tenth of that.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    final: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
+    watched = sys.stderr.isatty()
+    of_server = logging.StreamHandler(sys.stderr)
+    of_server.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                final,
+                structlog.dev.ConsoleRenderer() if watched else structlog.processors.JSONRenderer(),
             ],
         )
     )
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[of_server], force=True)
     structlog.configure(
         processors=[
-            structlog.stdlib.filter_by_level,
             *shared,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if watched else structlog.processors.JSONRenderer(orjson.dumps),
         ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+        if watched
+        else structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )

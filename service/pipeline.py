@@ -1,7 +1,6 @@
 """The road of one request: tokenize, see that there is something to read, queue and compute, unless the client goes."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
@@ -78,21 +77,20 @@ async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -
     Raises:
         ClientGone: the client left first.
     """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnection(request))
+    working = asyncio.current_task()
+    assert working is not None
+    watching = asyncio.create_task(_cancel_when_client_leaves(request, working))
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        return working.result()
+        return await work
+    except asyncio.CancelledError:
+        if watching.done() and not working.uncancel():
+            raise ClientGone from None
+        raise
     finally:
-        for task in (working, leaving):
-            if not task.done():
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        watching.cancel()
 
 
-async def _disconnection(request: Request) -> None:
+async def _cancel_when_client_leaves(request: Request, working: asyncio.Task[Any]) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    working.cancel()

@@ -260,8 +260,8 @@ def test_a_long_text_is_not_starved_by_a_stream_of_short_ones() -> None:
             await until(lambda: len(engine.passes) > 3)
             before = len(engine.passes)
             await batcher.submit(encoding_of(16), deadline=later())
-            # Fuller batches may go first for 50 ms, no more than one in a millisecond; then one more of those at most that
-            # are older, 40 short texts, one that is under way, and its own.
+            # Fuller batches may go first for 50 ms, no more than one in a millisecond; then the 40 short texts that are
+            # older, the batch that is under way, and its own.
             assert len(engine.passes) - before <= 50 + 12
             for task in streams:
                 task.cancel()
