@@ -1,0 +1,71 @@
+"""The journal: whatever a kill leaves of its last line, all lines before it stand."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.scoring.errors import ScoreError
+from service.scoring.journal import Journal
+
+ENTRIES = st.lists(
+    st.dictionaries(st.text(max_size=5), st.integers(-(2**53), 2**53) | st.text(max_size=9)),
+    min_size=1,
+    max_size=6,
+)
+
+
+def written(path: Path, entries: list[dict[str, Any]]) -> list[int]:
+    """Write the entries; the size of the file after each."""
+    journal = Journal.open(path)
+    sizes = []
+    for entry in entries:
+        journal.append(entry)
+        sizes.append(path.stat().st_size)
+    journal.close()
+    return sizes
+
+
+@settings(max_examples=60, deadline=None)
+@given(entries=ENTRIES, share=st.floats(0, 1))
+def test_a_journal_that_was_cut_anywhere_holds_the_lines_before(entries: list[dict[str, Any]], share: float) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "journal"
+        sizes = written(path, entries)
+        size = round(share * sizes[-1])
+        with path.open("r+b") as stream:
+            stream.truncate(size)
+        journal = Journal.open(path)
+        whole = sum(each <= size for each in sizes)
+        assert journal.entries == entries[:whole]
+        journal.append({"more": 1})
+        journal.close()
+        again = Journal.open(path)
+        assert again.entries == [*entries[:whole], {"more": 1}]
+        again.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(entries=ENTRIES, share=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
+def test_a_changed_byte_ends_what_is_believed(entries: list[dict[str, Any]], share: float, bits: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "journal"
+        sizes = written(path, entries)
+        content = bytearray(path.read_bytes())
+        place = int(share * len(content))
+        content[place] ^= bits
+        path.write_bytes(content)
+        journal = Journal.open(path)
+        assert journal.entries == entries[: sum(each <= place for each in sizes)]
+        journal.close()
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "journal")
+    with pytest.raises(ScoreError, match="no other run"):
+        Journal.open(tmp_path / "journal")
+    journal.close()
+    Journal.open(tmp_path / "journal").close()

@@ -1,0 +1,215 @@
+"""Runs that were stopped: gone on with where they can be, refused where they would write something else."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.scoring.errors import ScoreError
+from service.scoring.output import FileOutput, journal_of, partial_of
+from tests.service.scoring.conftest import Score
+from tests.service.scoring.test_run import ROWS, read, write
+
+KINDS = ("csv", "jsonl.gz", "parquet")
+
+
+class Stopped(BaseException):
+    """The end of a process, as far as this one can know it."""
+
+
+@contextmanager
+def stopping(step: str, after: int) -> Iterator[None]:
+    """The run stops in `FileOutput.step`, before it begins for the time after `after`."""
+    original = getattr(FileOutput, step)
+    left = after
+
+    def stop(self: FileOutput, *arguments: Any) -> Any:
+        nonlocal left
+        if left == 0:
+            raise Stopped
+        left -= 1
+        return original(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileOutput, step, stop)
+        yield
+
+
+def stopped_run(score_file: Score, source: Path, place: Path, *, after: int = 2, **options: Any) -> None:
+    with stopping("commit", after), pytest.raises(Stopped):
+        score_file(source, place, **options)
+    assert partial_of(place).exists()
+    assert journal_of(place).exists()
+
+
+@pytest.mark.parametrize("after", KINDS)
+@pytest.mark.parametrize("before", KINDS)
+def test_a_stopped_run_goes_on_to_the_bytes_of_an_unbroken_one(
+    score_file: Score, tmp_path: Path, before: str, after: str
+) -> None:
+    source = write(tmp_path / f"in.{before}")
+    place = tmp_path / f"out.{after}"
+    score_file(source, tmp_path / f"whole.{after}", tokens=True)
+    for windows in (0, 2, 1):
+        with stopping("commit", windows), pytest.raises(Stopped):
+            score_file(source, place, tokens=True, resume=True)
+        with partial_of(place).open("ab") as stream:  # what was written when the kill came, and is in no journal
+            stream.write(b"half a row")
+    assert score_file(source, place, tokens=True, resume=True) == (len(ROWS), 0)
+    assert place.read_bytes() == (tmp_path / f"whole.{after}").read_bytes()
+    assert not partial_of(place).exists()
+    assert not journal_of(place).exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("step", ["_record", "finish"])
+def test_the_end_can_be_done_again(score_file: Score, tmp_path: Path, kind: str, step: str) -> None:
+    source, place = write(tmp_path / "in.csv"), tmp_path / f"out.{kind}"
+    score_file(source, tmp_path / f"whole.{kind}")
+    with stopping(step, 6 if step == "_record" else 0), pytest.raises(Stopped):  # 23 rows are 6 windows of 4
+        score_file(source, place)
+    score_file(source, place, resume=True)
+    assert place.read_bytes() == (tmp_path / f"whole.{kind}").read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("step", ["os.replace", "Path.unlink", "Journal.remove"])
+def test_a_kill_between_two_steps_of_the_end_loses_nothing(
+    score_file: Score, tmp_path: Path, kind: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, place = write(tmp_path / "in.csv"), tmp_path / f"out.{kind}"
+    score_file(source, tmp_path / f"whole.{kind}")
+
+    def stop(*arguments: Any, **options: Any) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"service.scoring.output.{step}", stop)
+        with pytest.raises(Stopped):
+            score_file(source, place)
+    assert score_file(source, place, resume=True) == (len(ROWS), 0)
+    assert place.read_bytes() == (tmp_path / f"whole.{kind}").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in.csv", f"out.{kind}", f"whole.{kind}"])
+
+
+def test_an_unfinished_run_and_an_output_are_not_overwritten_by_accident(score_file: Score, tmp_path: Path) -> None:
+    source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    stopped_run(score_file, source, place)
+    before = partial_of(place).read_bytes(), journal_of(place).read_bytes()
+    with pytest.raises(ScoreError, match=r"--resume.*--force"):
+        score_file(source, place)
+    assert (partial_of(place).read_bytes(), journal_of(place).read_bytes()) == before
+    score_file(source, place, force=True)
+    whole = place.read_bytes()
+    for options in ({}, {"resume": True}):
+        with pytest.raises(ScoreError, match="--force"):
+            score_file(source, place, **options)
+    assert not journal_of(place).exists()
+    stopped_run(score_file, source, place, force=True)
+    assert place.read_bytes() == whole  # until the new one is all there
+    score_file(source, place, resume=True)
+    assert place.read_bytes() == whole
+
+
+def test_a_file_that_came_meanwhile_is_not_replaced(score_file: Score, tmp_path: Path) -> None:
+    source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    stopped_run(score_file, source, place)
+    place.write_text("mine")
+    with pytest.raises(ScoreError, match="came after"):
+        score_file(source, place, resume=True)
+    assert place.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "shown"),
+    [
+        ("tokens", True, "--tokens was False and is True"),
+        ("explain", True, "--explain-columns"),
+        ("prefix", "x_", "--prefix was '' and is 'x_'"),
+        ("column", "by", "--column was 'text' and is 'by'"),
+        ("window_rows", 8, "--window-rows was 4 and is 8"),
+    ],
+)
+def test_other_options_are_refused(score_file: Score, tmp_path: Path, option: str, value: Any, shown: str) -> None:
+    source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    stopped_run(score_file, source, place)
+    with pytest.raises(ScoreError, match=shown):
+        score_file(source, place, resume=True, **{option: value})
+    score_file(source, place, resume=True)
+
+
+def changed(kind: str, source: Path, row: int, text: str) -> None:
+    write(source, [own | {"text": text} if number == row else own for number, own in enumerate(ROWS)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_input_that_changed_is_refused(score_file: Score, tmp_path: Path, kind: str) -> None:
+    source, place = write(tmp_path / f"in.{kind}"), tmp_path / "out.csv"
+    stopped_run(score_file, source, place)
+    changed(kind, source, 5, "Another text.")
+    with pytest.raises(ScoreError, match=r"has changed since|input was"):
+        score_file(source, place, resume=True)
+    write(source)
+    score_file(source, place, resume=True)
+    assert [row["text"] for row in read(place)] == [row["text"] for row in ROWS]
+
+
+def test_rows_behind_the_place_may_change(score_file: Score, tmp_path: Path) -> None:
+    source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    stopped_run(score_file, source, place)
+    changed("csv", source, 20, "Another text.")
+    score_file(source, place, resume=True)
+    score_file(source, tmp_path / "whole.csv")
+    assert place.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_an_input_that_is_shorter_now_is_refused(score_file: Score, tmp_path: Path) -> None:
+    source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    stopped_run(score_file, source, place)
+    write(source, ROWS[:6])
+    with pytest.raises(ScoreError, match="has changed since"):
+        score_file(source, place, resume=True)
+
+
+def test_an_output_that_lost_bytes_is_refused(score_file: Score, tmp_path: Path) -> None:
+    source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    stopped_run(score_file, source, place)
+    partial_of(place).write_bytes(partial_of(place).read_bytes()[:10])
+    with pytest.raises(ScoreError, match=r"Received 10: .*--force"):
+        score_file(source, place, resume=True)
+    partial_of(place).unlink()
+    with pytest.raises(ScoreError, match="partial"):
+        score_file(source, place, resume=True)
+
+
+def test_a_partial_output_without_a_journal_is_not_overwritten(score_file: Score, tmp_path: Path) -> None:
+    source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    stopped_run(score_file, source, place)
+    journal_of(place).unlink()
+    for options in ({}, {"resume": True}):
+        with pytest.raises(ScoreError, match=r"partial.*--force"):
+            score_file(source, place, **options)
+
+
+def test_a_run_that_cannot_be_read_on_keeps_what_is_written(score_file: Score, tmp_path: Path) -> None:
+    source, place = tmp_path / "in.jsonl.gz", tmp_path / "out.jsonl"
+    good = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
+    source.write_bytes(gzip.compress(good))
+    whole = source.read_bytes()
+    shutil.copy(source, tmp_path / "copy.gz")
+    stopped_run(score_file, source, place)
+    source.write_bytes(whole[:40])
+    with pytest.raises(ScoreError, match="cannot be read"):
+        score_file(source, place, resume=True)
+    source.write_bytes(whole)
+    assert score_file(source, place, resume=True) == (len(ROWS), 0)
+
+
+def test_standard_output_cannot_be_gone_on_with(score_file: Score, tmp_path: Path) -> None:
+    with pytest.raises(ScoreError, match="--resume"):
+        score_file(write(tmp_path / "in.csv"), "-", resume=True)
