@@ -97,16 +97,28 @@ class Backlog:
         """
         needed = sum(item.bucket for item in items)
         with self._changed:
-            excess = self.tokens + needed - self._max_tokens
             alone = needed > self._max_tokens and not self._waiting_tokens
-            if excess > 0 and not alone:
-                rate = self.tokens_per_second
-                wait = _RETRY_UNKNOWN if rate is None else min(excess, self.tokens) / rate
-                raise Overloaded(min(max(wait, _RETRY_AT_LEAST), _RETRY_AT_MOST))
+            if self.tokens + needed > self._max_tokens and not alone:
+                raise self._overloaded(self.tokens + needed - self._max_tokens)
             for item in items:
                 self._waiting.setdefault(item.bucket, OrderedDict())[item] = None
             self._waiting_tokens += needed
             self._changed.notify(len(items))
+
+    def refuse_if_full(self) -> None:
+        """Raise what `admit` would for any item.
+
+        Raises:
+            Overloaded: no room is left.
+        """
+        if self.tokens >= self._max_tokens and self._waiting_tokens:
+            raise self._overloaded(self.tokens - self._max_tokens + 1)
+
+    def _overloaded(self, excess: int) -> Overloaded:
+        """What to tell a client for whom there are `excess` tokens too many."""
+        rate = self.tokens_per_second
+        wait = _RETRY_UNKNOWN if rate is None else min(excess, self.tokens) / rate
+        return Overloaded(min(max(wait, _RETRY_AT_LEAST), _RETRY_AT_MOST))
 
     def leave(self, items: Iterable[Item]) -> None:
         """Forget those of the items that still wait; nobody wants their answers."""

@@ -1,7 +1,10 @@
-"""How many cores this process may really use: what the machine has, less what the container is held to."""
+"""The cores that this process may use, and which of its threads goes first on them."""
 
+import contextlib
 import math
 import os
+import sys
+import threading
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -22,6 +25,17 @@ def usable_cores(cgroups: Path = _CGROUPS) -> int:
         case [quota, period] if quota not in ("max", "-1"):
             return max(1, min(cores, math.ceil(int(quota) / int(period))))
     return cores
+
+
+def stand_back(steps: int) -> None:
+    """Let every other thread of this process go before the calling one where both could run, by `steps` of niceness.
+
+    Only Linux knows priorities of threads; elsewhere, and where they may not be set, nothing changes.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + steps)
 
 
 def _read(file: Path) -> list[str]:

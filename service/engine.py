@@ -23,7 +23,7 @@ _CLEARLY_LESS = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a model says of one text, padding cut off.
+    """What a model says of one text, padding cut off; the arrays are views into those of its batch.
 
     Attributes:
         logits: float32[labels].
@@ -194,9 +194,9 @@ class Engine:
         for place, text in enumerate(ids):
             tokens = len(text)
             yield Result(
-                logits=_cut(outputs["logits"][place]),
-                attention=_cut(outputs["attention"][place, :tokens]),
-                contributions=None if contributions is None else _cut(contributions[place, :tokens]),
+                logits=outputs["logits"][place],
+                attention=outputs["attention"][place, :tokens],
+                contributions=None if contributions is None else contributions[place, :tokens],
             )
 
     def _learn(self, shape: Shape, seconds: float) -> None:
@@ -213,11 +213,6 @@ class Engine:
     def close(self) -> None:
         """Compile and run nothing any more; a forward pass that is under way ends normally."""
         self._closed = True
-
-
-def _cut(part: np.ndarray) -> np.ndarray:
-    """A copy in float32, which does not keep the whole batch alive."""
-    return np.array(part, dtype=np.float32)
 
 
 def _seconds_of(forward: Forward, ids: np.ndarray) -> float:

@@ -1,11 +1,11 @@
 """Request ids, log lines and counts around every request. Never a review's text."""
 
 import logging
+import random
 import re
 import sys
 import time
 import traceback
-import uuid
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -64,7 +64,7 @@ class Observe:
             await self.app(scope, receive, send)
             return
         asked = Headers(scope=scope).get(REQUEST_ID, "")
-        facts = RequestFacts(asked if _REQUEST_ID_FORM.fullmatch(asked) else uuid.uuid4().hex)
+        facts = RequestFacts(asked if _REQUEST_ID_FORM.fullmatch(asked) else f"{random.getrandbits(128):032x}")
         scope["heed.facts"] = facts
         started = time.perf_counter()
         status = 0

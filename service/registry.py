@@ -1,6 +1,7 @@
 """Which models are served: the bundles of one folder, replaced while requests run."""
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -14,13 +15,16 @@ import structlog
 from models.bundle import Bundle, BundleError, load_bundle
 from models.card import CARD_FILE, read_card
 from service.batcher import Batcher
-from service.cores import usable_cores
+from service.cores import stand_back, usable_cores
 from service.engine import Engine
 from service.errors import NotReady, UnknownModel
 from service.isolation import IsolatingRunner
 from service.settings import Settings
 
 log = structlog.get_logger(__name__)
+
+_BEHIND_THE_ENGINES = 10
+"""Steps of niceness of the thread that loads and compiles."""
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, modification time in nanoseconds and size of every file of a bundle: differs when the bundle does."""
@@ -57,7 +61,9 @@ class Registry:
         self._folders: dict[str, str] = {}  # by model name
         self._retiring: list[ServedModel] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+        self._loader = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="loader", initializer=stand_back, initargs=(_BEHIND_THE_ENGINES,)
+        )
         self._fault: str | None = None
         self._closing = False
 
@@ -123,6 +129,7 @@ class Registry:
                 self._fault = str(error)
             if not self.started:
                 self.started = True
+                await self._in_loader(_spare_the_collector)
                 log.info("started", models=sorted(self.served), refused=sorted(self.refused))
                 for model in self.served.values():
                     self._spawn(self._warm_rest(model))
@@ -232,6 +239,7 @@ class Registry:
         await model.batcher.close(self._settings.drain_seconds)
         model.engine.close()
         self._retiring.remove(model)
+        await self._in_loader(_spare_the_collector)
         log.info("model retired", model=model.bundle.card.name, version=model.bundle.card.version)
 
     async def _warm_rest(self, model: ServedModel) -> None:
@@ -255,6 +263,17 @@ class Registry:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _spare_the_collector() -> None:
+    """Collect garbage now, and leave what is here for good out of every later collection.
+
+    Models and libraries are about a million objects; to look through them all holds up every answer for a quarter of a
+    second, and a busy service does so every few seconds.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _bundle_stamps(models_dir: Path) -> dict[str, Stamp]:

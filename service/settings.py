@@ -35,13 +35,13 @@ class Settings(BaseSettings):
         (), description="Comma separated keys, any of which opens the service; none: it is open."
     )
     deadline_seconds: float = Field(30.0, gt=0, description="Longest wait for an answer, queue and compute together.")
-    max_queued_tokens: PositiveInt = Field(262_144, description="Tokens admitted and not yet answered; beyond it, 429.")
-    batch_sizes: IntegerList = Field((1, 2, 8), description="Texts in a forward pass: the sizes that are compiled.")
+    max_queued_tokens: PositiveInt = Field(131_072, description="Tokens admitted and not yet answered; beyond it, 429.")
+    batch_sizes: IntegerList = Field((1, 2, 4, 8), description="Texts in a forward pass: the sizes that are compiled.")
     token_buckets: IntegerList = Field(
         (16, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024),
         description="Padded lengths in tokens that are compiled; a text takes the next one up.",
     )
-    max_batch_tokens: PositiveInt = Field(2048, description="Padded tokens in one forward pass, at most.")
+    max_batch_tokens: PositiveInt = Field(4096, description="Padded tokens in one forward pass, at most.")
     engine_threads: int = Field(
         0, ge=0, description="Forward passes of a model at once; 0: one for each core that the process may use."
     )

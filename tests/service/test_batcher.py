@@ -352,6 +352,24 @@ def test_a_request_beyond_the_whole_budget_gets_in_when_nothing_waits() -> None:
     in_time(scenario())
 
 
+def test_a_full_queue_is_told_before_any_work_is_done() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        async with batching(engine, max_queued_tokens=12) as batcher:
+            batcher.refuse_if_full()
+            held = await occupy(engine, batcher)
+            batcher.refuse_if_full()
+            [waiting] = await admit(batcher, encoding_of(8))
+            with pytest.raises(Overloaded) as error:
+                batcher.refuse_if_full()
+            assert error.value.retry_after == 1.0  # nothing is measured yet
+            engine.gate.set()
+            await asyncio.gather(held, waiting)
+            batcher.refuse_if_full()
+
+    in_time(scenario())
+
+
 def test_an_expired_text_is_not_computed_and_its_tokens_are_free_again() -> None:
     async def scenario() -> None:
         engine = ArithmeticEngine()
