@@ -26,8 +26,13 @@ class DataConfig(_Section):
 
 
 class VectorsConfig(_Section):
-    """Skip-gram word vectors, trained on the train part and the unlabelled texts before the classifier is."""
+    """Word vectors, trained on the train part and the unlabelled texts before the classifier is."""
 
+    cbow: bool = Field(
+        False,
+        description="a word from the mean of its neighbours, at a fifth of the time of skip-gram",
+        exclude_if=lambda cbow: not cbow,  # runs that were begun before there was a choice can still be resumed
+    )
     window: int = Field(8, ge=1, description="words to either side")
     negative: int = Field(5, ge=1, description="negative samples a word")
     sample: float = Field(1e-4, gt=0, description="frequency above which common words are thinned out")

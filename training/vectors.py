@@ -38,7 +38,7 @@ def train_vectors(
     workers: int,
     on_epoch: Callable[[], None],
 ) -> np.ndarray:
-    """Skip-gram vectors with negative sampling (Mikolov et al. 2013) for the vocabulary of `tokenizer`.
+    """Word vectors with negative sampling (Mikolov et al. 2013) for the vocabulary of `tokenizer`: skip-gram, or CBOW.
 
     Returns:
         float32[vocabulary, dim]: zeros for padding; words that are too rare, and the unknown word, get random vectors
@@ -47,7 +47,7 @@ def train_vectors(
     trained = Word2Vec(
         _Sentences(texts),
         vector_size=dim,
-        sg=1,
+        sg=int(not config.cbow),
         window=config.window,
         negative=config.negative,
         sample=config.sample,

@@ -1,0 +1,188 @@
+"""Seconds an epoch and time to 0.89 test accuracy on IMDB: our training, a plain Keras script, and PyTorch.
+
+    .venv/bin/python -m benchmarks.train --data aclImdb_v1.tar.gz
+    .venv/bin/python -m benchmarks.train --data aclImdb_v1.tar.gz --parts default keras-bilstm --seeds 1 2 3
+
+Each part trains in a process of its own until the goal is reached on all 25,000 test reviews, or for --epochs epochs.
+Measuring accuracy stops the clock. A finished part is kept under --out, so a stopped comparison goes on where it was.
+PyTorch is taken from .torch, which `make test-torch` makes. Run it on a quiet machine.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from benchmarks.zoo.records import Records
+from training.data import Corpus, load_corpus
+
+ROOT = Path(__file__).parents[1]
+
+
+class Part(NamedTuple):
+    """What is trained by whom; ours are configurations, whose batch size is their own."""
+
+    what: str
+    trainer: str  # "ours", "keras" or "torch"
+    encoder: str
+
+    @property
+    def peer(self) -> str:
+        """The part it is held against."""
+        return f"keras-{self.encoder}"
+
+
+PARTS = {
+    "default": Part("ours, `default.toml`", "ours", "bilstm"),
+    "quick_bilstm": Part("ours, `quick_bilstm.toml`", "ours", "bilstm"),
+    "keras-bilstm": Part("plain Keras", "keras", "bilstm"),
+    "torch-bilstm": Part("PyTorch", "torch", "bilstm"),
+    "quick": Part("ours, `quick.toml`", "ours", "convolution"),
+    "keras-convolution": Part("plain Keras", "keras", "convolution"),
+    "torch-convolution": Part("PyTorch", "torch", "convolution"),
+}
+
+_HEADINGS = (
+    "",
+    "encoder",
+    "s an epoch",
+    "epochs to 0.89",
+    "training, s",
+    "word vectors, s",
+    "tokenizing, s",
+    "in all, s",
+    "processor s",
+    "accuracy then",
+    "time of plain Keras over this",
+)
+
+
+def main() -> None:
+    """Train what has no record yet, and print the table."""
+    given = _arguments()
+    corpus = load_corpus(given.data, text_column="text", label_column="label")
+    records, fingerprint = Records(given.out), corpus.fingerprint()
+    if given.alone:
+        name, seed = given.parts[0], given.seeds[0]
+        records.write(f"{name}-{seed}", _subject(name, seed, given, fingerprint), _train(name, corpus, seed, given))
+        return
+    del corpus
+    found: dict[str, list[dict[str, Any]]] = {}
+    for seed in given.seeds:
+        for name in given.parts:
+            subject = _subject(name, seed, given, fingerprint)
+            if records.read(f"{name}-{seed}", subject) is None:
+                _train_alone(name, seed, given)
+            figures = records.read(f"{name}-{seed}", subject)
+            if figures is not None:
+                found.setdefault(name, []).append(figures)
+    print(table(found))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the IMDB archive or folder")
+    parser.add_argument("--out", type=Path, default=Path("runs/train"), help="where figures are kept")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, metavar="PART", help=" ".join(PARTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--epochs", type=int, default=4, help="after which the scripts give up")
+    parser.add_argument("--batch-size", type=int, default=64, help="of the scripts; ours is in the configuration")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _subject(name: str, seed: int, given: argparse.Namespace, fingerprint: str) -> dict[str, Any]:
+    """What figures are figures of."""
+    subject: dict[str, Any] = {"part": name, "seed": seed, "data": fingerprint}
+    if PARTS[name].trainer == "ours":
+        from benchmarks.trainers.ours import CONFIGS
+        from training.config import read_config
+
+        return subject | {"config": read_config(CONFIGS / f"{name}.toml").model_dump(mode="json")}
+    return subject | {"epochs": given.epochs, "batch_size": given.batch_size}
+
+
+def _train_alone(name: str, seed: int, given: argparse.Namespace) -> None:
+    environment = dict(os.environ)
+    if PARTS[name].trainer == "torch":
+        if not (ROOT / ".torch").is_dir():
+            print(f"{name}: expected PyTorch in .torch. Found none: run `make test-torch` first.", file=sys.stderr)
+            return
+        environment["PYTHONPATH"] = str(ROOT / ".torch")
+    print(f"{name}, seed {seed}", flush=True)
+    command = [sys.executable, "-m", "benchmarks.train", "--alone", "--parts", name, "--seeds", str(seed)]
+    command += ["--data", str(given.data.resolve()), "--out", str(given.out.resolve())]
+    command += ["--epochs", str(given.epochs), "--batch-size", str(given.batch_size)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+
+
+def _train(name: str, corpus: Corpus, seed: int, given: argparse.Namespace) -> dict[str, Any]:
+    part = PARTS[name]
+    if part.trainer == "ours":
+        from benchmarks.trainers import ours
+
+        return ours.train(name, corpus, seed)
+    from benchmarks.trainers.reviews import tokenized
+
+    reviews = tokenized(corpus)
+    if part.trainer == "keras":
+        from benchmarks.trainers import plain_keras
+
+        figures = plain_keras.train(part.encoder, reviews, seed, batch_size=given.batch_size, epochs=given.epochs)
+    else:
+        from benchmarks.trainers import plain_torch
+
+        figures = plain_torch.train(part.encoder, reviews, seed, batch_size=given.batch_size, epochs=given.epochs)
+    return {
+        **figures,
+        "tokenizing_seconds": reviews.seconds,
+        "tokenizing_processor_seconds": reviews.processor_seconds,
+        "vectors_seconds": 0.0,
+        "vectors_processor_seconds": 0.0,
+    }
+
+
+def table(found: dict[str, list[dict[str, Any]]]) -> str:
+    """Markdown: means over the seeds that reached the goal; what a script would still have needed is not guessed at."""
+    lines = ["| " + " | ".join(_HEADINGS) + " |", "| --- " * len(_HEADINGS) + "|"]
+    for name, runs in found.items():
+        peer = found.get(PARTS[name].peer, [])
+        lines.append("| " + " | ".join(_cells(PARTS[name], runs, peer)) + " |")
+    return "\n".join(lines)
+
+
+def _cells(part: Part, runs: list[dict[str, Any]], peer: list[dict[str, Any]]) -> list[str]:
+    reached = all(run["reached"] for run in runs)
+    more = "" if reached else "over "
+    total, of_peer = _total(runs, "seconds"), _total(peer, "seconds")
+    # Where the script gave up it would have needed longer still, and where ours did there is nothing to compare.
+    at_least = "" if all(run["reached"] for run in peer) else "at least "
+    return [
+        part.what,
+        part.encoder,
+        f"{_mean(runs, 'epoch_seconds'):.0f}",
+        f"{more}{_mean(runs, 'epochs'):.2f}",
+        f"{more}{_mean(runs, 'seconds'):.0f}",
+        f"{_mean(runs, 'vectors_seconds'):.0f}",
+        f"{_mean(runs, 'tokenizing_seconds'):.0f}",
+        f"{more}{total:.0f}",
+        f"{more}{_total(runs, 'processor_seconds'):.0f}",
+        f"{_mean(runs, 'accuracy'):.4f}",
+        f"{at_least}{of_peer / total:.1f}" if peer and reached else "",
+    ]
+
+
+def _mean(runs: list[dict[str, Any]], figure: str) -> float:
+    return float(sum(run[figure] for run in runs) / len(runs)) if runs else 0.0
+
+
+def _total(runs: list[dict[str, Any]], figure: str) -> float:
+    return sum(_mean(runs, f"{stage}{figure}") for stage in ("tokenizing_", "vectors_", ""))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What `benchmarks.train` compares: our training and what people write instead, on one clock."""

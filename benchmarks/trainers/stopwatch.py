@@ -1,0 +1,92 @@
+"""The time until a classifier reads the test reviews well enough; looking whether it does stops the clock."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+GOAL = 0.89
+LOOKS_AN_EPOCH = 4
+QUICK_LOOK = 5000
+
+Predict = Callable[
+    [np.ndarray], np.ndarray
+]  # positions int[texts] of test texts -> the labels it gives them, int[texts]
+
+
+class GoalReached(Exception):
+    """There is nothing left to train for."""
+
+
+class Stopwatch:
+    """Counts the seconds of training, on the wall and of all processors, and looks in on it four times an epoch.
+
+    A look is at 5,000 test texts, always the same ones; where they say that the goal is reached, all are asked.
+
+    Args:
+        labels: int[texts], of the test texts.
+        predict: what the classifier says of some of them.
+        batches: in an epoch.
+    """
+
+    def __init__(self, labels: np.ndarray, predict: Predict, *, batches: int) -> None:
+        self._labels = labels
+        self._predict = predict
+        self._batches = batches
+        self._some = np.sort(np.random.default_rng(0).permutation(len(labels))[:QUICK_LOOK])
+        self._done = 0
+        self._seconds = self._processor_seconds = 0.0
+        self._looks: list[dict[str, float]] = []
+        self._accuracy: float | None = None
+        self.start()
+
+    def start(self) -> None:
+        """What follows is training."""
+        self._started = time.monotonic(), time.process_time()
+
+    def batch_done(self) -> None:
+        """Call after every batch.
+
+        Raises:
+            GoalReached: as soon as it is.
+        """
+        self._done += 1
+        if (self._done * LOOKS_AN_EPOCH) // self._batches == ((self._done - 1) * LOOKS_AN_EPOCH) // self._batches:
+            return
+        self._stop()
+        accuracy = self._right(self._some)
+        look = {"epochs": self._done / self._batches, "seconds": self._seconds, "accuracy": accuracy}
+        self._looks.append(look)
+        print(f"{look['epochs']:.2f} epochs, {look['seconds']:.0f} s: accuracy {accuracy:.4f}", flush=True)
+        if accuracy >= GOAL:
+            self._accuracy = self._right(np.arange(len(self._labels)))
+            if self._accuracy >= GOAL:
+                raise GoalReached
+        self.start()
+
+    def figures(self) -> dict[str, Any]:
+        """Seconds of training so far, epochs, the looks, and the accuracy on all test texts."""
+        reached = self._accuracy is not None and self._accuracy >= GOAL
+        if not reached:
+            self._stop()
+            self._accuracy = self._right(np.arange(len(self._labels)))
+        epochs = self._done / self._batches
+        return {
+            "reached": reached,
+            "accuracy": self._accuracy,
+            "epochs": epochs,
+            "seconds": self._seconds,
+            "processor_seconds": self._processor_seconds,
+            "epoch_seconds": self._seconds / epochs,
+            "epoch_processor_seconds": self._processor_seconds / epochs,
+            "looks": self._looks,
+        }
+
+    def _stop(self) -> None:
+        wall, processor = self._started
+        self._seconds += time.monotonic() - wall
+        self._processor_seconds += time.process_time() - processor
+
+    def _right(self, positions: np.ndarray) -> float:
+        return float((self._predict(positions) == self._labels[positions]).mean())
