@@ -31,7 +31,7 @@ define environment
 	touch $(1)/.installed
 endef
 
-.PHONY: help serve test test-torch check format train zoo test-containers lock clean
+.PHONY: help serve test test-torch check format train zoo bench test-containers lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ train: $(TEST)/.installed ## train a bundle: make train DATA=reviews.csv OUT=mod
 
 zoo: $(TEST)/.installed ## train every mechanism on IMDB, serve each, write docs/mechanisms.md: make zoo DATA=aclImdb_v1.tar.gz
 	@$(TEST)/bin/python -m benchmarks.zoo --data $(or $(DATA),$(error say where the IMDB archive is: make zoo DATA=aclImdb_v1.tar.gz)) $(ARGS)
+
+bench: $(TEST)/.installed $(SERVE)/.installed ## measure the service beside its peers, write docs/performance.md: make bench DATA=aclImdb_v1.tar.gz
+	@$(TEST)/bin/python -m benchmarks.serving --data $(or $(DATA),$(error say where the IMDB archive is: make bench DATA=aclImdb_v1.tar.gz)) $(ARGS)
 
 test-containers: $(TEST)/.installed ## build the image and try it for real; needs a Docker engine
 	@$(TEST)/bin/python -m pytest -m containers tests/containers $(ARGS)

@@ -15,11 +15,13 @@ class Usage(NamedTuple):
     Attributes:
         cpu_seconds: user and system time of all its processes, with those that ended and were waited for.
         megabytes: resident memory (2**20 bytes), a page that several processes share counted once (PSS).
+        resident_megabytes: the same with such a page counted for each of them (RSS).
         processes: how many there are.
     """
 
     cpu_seconds: float
     megabytes: float
+    resident_megabytes: float
     processes: int
 
 
@@ -39,7 +41,9 @@ class ProcessTree:
             self._known |= {pid for pid, parent in parents.items() if parent in self._known}
         alive = self._known & parents.keys()
         self._spent.update({pid: spent[pid] for pid in alive})
-        return Usage(sum(self._spent.values()), sum(map(_resident_megabytes, alive)), len(alive))
+        memory = [_megabytes(pid) for pid in alive]
+        shared_once, resident = (sum(column) for column in zip(*memory, strict=True)) if memory else (0.0, 0.0)
+        return Usage(sum(self._spent.values()), shared_once, resident, len(alive))
 
     def pids(self) -> set[int]:
         """Those that run now."""
@@ -47,30 +51,34 @@ class ProcessTree:
         return self._known & _all_processes()[0].keys()
 
 
-class PeakMemory:
-    """The most memory that a tree was seen to hold: a thread looks every `interval` seconds until `stop`."""
+class MemoryLog:
+    """What a tree holds in memory, looked at every `interval` seconds by a thread until `stop`."""
 
     def __init__(self, tree: ProcessTree, interval: float = 1.0) -> None:
-        self.megabytes = 0.0
+        self._seen: list[float] = []
         self._tree = tree
         self._interval = interval
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def stop(self) -> float:
-        """Look a last time; the most there was."""
+    def stop(self) -> list[float]:
+        """Look a last time; the megabytes (PSS) of each look."""
         self._stopped.set()
         self._thread.join()
-        self._look()
-        return self.megabytes
+        self._seen.append(self._tree.usage().megabytes)
+        return self._seen
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._interval):
-            self._look()
+            self._seen.append(self._tree.usage().megabytes)
 
-    def _look(self) -> None:
-        self.megabytes = max(self.megabytes, self._tree.usage().megabytes)
+
+def busy_seconds() -> float:
+    """Processor seconds that everything on this machine has spent so far, waiting for disks left out."""
+    fields = (_PROC / "stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _idle, _waiting, *interrupts = map(int, fields)
+    return (user + nice + system + sum(interrupts)) / _TICKS
 
 
 def _all_processes() -> tuple[dict[int, int], dict[int, float]]:
@@ -89,9 +97,11 @@ def _all_processes() -> tuple[dict[int, int], dict[int, float]]:
     return parents, spent
 
 
-def _resident_megabytes(pid: int) -> float:
+def _megabytes(pid: int) -> tuple[float, float]:
+    """PSS and RSS."""
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
+        return 0.0, 0.0
+    values = {name: int(value.split()[0]) / 1024 for name, _, value in (line.partition(":") for line in lines[1:])}
+    return values.get("Pss", 0.0), values.get("Rss", 0.0)

@@ -130,3 +130,6 @@ def _stop(process: subprocess.Popen[bytes], tree: ProcessTree) -> None:
     for pid in (pids | tree.pids()) - {process.pid}:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    given_up = time.monotonic() + _STOP_SECONDS
+    while tree.pids() and time.monotonic() < given_up:
+        time.sleep(0.02)

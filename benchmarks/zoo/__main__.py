@@ -15,6 +15,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.agreement import first_of_both_labels
+from benchmarks.marked_page import fill
 from benchmarks.zoo import page, pictures
 from benchmarks.zoo.records import Records
 from benchmarks.zoo.rows import BASELINE, ROWS
@@ -53,7 +54,7 @@ def _write_page(figures: dict[str, list[dict[str, Any]]], given: argparse.Namesp
     served = _serve(first_runs, test, given)
     _draw(first_runs, test, given)
     parts = {"table": page.table(figures, served), "rules": page.rules(), "trust": page.trust(figures)}
-    page.fill(DOCS / "mechanisms.md", parts)
+    fill(DOCS / "mechanisms.md", parts)
     print(f"Wrote {DOCS / 'mechanisms.md'}.", flush=True)
 
 

@@ -1,7 +1,6 @@
 """docs/mechanisms.md: the table, what stands beside it, and the pictures."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -9,8 +8,6 @@ import numpy as np
 
 from benchmarks.zoo.rows import FAMILIES, ROWS
 from models.mechanisms import MECHANISMS
-
-PLACE = "<!-- {} -->"
 
 
 def table(runs: Mapping[str, Sequence[dict[str, Any]]], served: Mapping[str, dict[str, Any]]) -> str:
@@ -87,19 +84,3 @@ def trust(runs: Mapping[str, Sequence[dict[str, Any]]]) -> str:
         seeds = sum(one["above_chance"]["attention"] for one in runs[row])
         lines.append(f"| `{row}` | {' | '.join(cells)} | {seeds} of {len(runs[row])} seeds |")
     return "\n".join(lines)
-
-
-def fill(page: Path, parts: Mapping[str, str]) -> None:
-    """Put each part between its two marks in `page`; all else is written by hand and stays.
-
-    Raises:
-        ValueError: the page lacks a mark.
-    """
-    text = page.read_text(encoding="utf-8")
-    for name, part in parts.items():
-        start, end = PLACE.format(name), PLACE.format(f"end of {name}")
-        if text.count(start) != 1 or text.count(end) != 1:
-            raise ValueError(f"{page}: expected {start} and {end} once each.")
-        before, after = text.split(start)[0], text.split(end)[1]
-        text = f"{before}{start}\n{part}\n{end}{after}"
-    page.write_text(text, encoding="utf-8")

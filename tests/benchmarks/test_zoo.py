@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.marked_page import fill
 from benchmarks.zoo import page, pictures
 from benchmarks.zoo.records import Records
 from benchmarks.zoo.rows import BASELINE, CONFIGS, ROWS, config_file
@@ -105,10 +106,10 @@ def test_the_page_gets_its_parts_and_keeps_the_rest(compared: tuple[Path, list[O
     assert "not served" in table
     file = tmp_path / "page.md"
     file.write_text("# Title\n<!-- table -->\nold\n<!-- end of table -->\nkept\n")
-    page.fill(file, {"table": table})
+    fill(file, {"table": table})
     assert file.read_text() == f"# Title\n<!-- table -->\n{table}\n<!-- end of table -->\nkept\n"
     with pytest.raises(ValueError, match="once each"):
-        page.fill(file, {"trust": page.trust(figures)})
+        fill(file, {"trust": page.trust(figures)})
 
 
 def test_a_review_is_drawn_through_every_mechanism(

@@ -1,0 +1,132 @@
+"""The limits part: each of them in a process of its own, one after the other."""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.serving.contenders import Contender, heed, sources
+from benchmarks.serving.environments import environment
+from benchmarks.serving.limits.arithmetic import flops_per_token, gemm_peak_flops
+from benchmarks.serving.services import BUNDLE, ROOT, SERVE_PYTHON, Running, answers_get, free_port, running
+from benchmarks.serving.sessions import Session, report_line
+from benchmarks.serving.workbench import Workbench
+
+LOCK = Path(__file__).parent / "requirements.txt"
+BATCHES = (1, 8, 32)
+RUNTIME_TEXTS = 512
+
+
+def run(bench: Workbench) -> dict[str, Any]:
+    """Figures of every limit."""
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        texts, some = Path(scratch) / "texts.json", Path(scratch) / "some.json"
+        texts.write_text(json.dumps(bench.texts), encoding="utf-8")
+        some.write_text(json.dumps(bench.texts[:RUNTIME_TEXTS]), encoding="utf-8")
+        figures["engine"] = bench.kept("limit-engine", sources("service", "models"), lambda: _engine(bench, texts))
+        figures["runtimes"] = _runtimes(bench, some)
+    figures["http"] = bench.kept("limit-http", sources("service", "models"), lambda: _http(bench, heed(bench.out)))
+    null = _null_contender()
+    figures["null_engine"] = bench.kept("limit-null-engine", null.subject, lambda: _http(bench, null))
+    figures["arithmetic"] = bench.kept("limit-arithmetic", sources("models"), lambda: _arithmetic(bench))
+    figures["arithmetic"]["flops_per_text"] = (
+        figures["arithmetic"]["flops_per_token"] * figures["engine"]["tokens_per_text"]
+    )
+    return figures
+
+
+def _engine(bench: Workbench, texts: Path) -> dict[str, Any]:
+    with _only_bundle() as models_dir:
+        asked = {"texts": str(texts), "seconds": bench.seconds(10)}
+        environment = {"HEED_MODELS_DIR": models_dir, "HEED_LOG_LEVEL": "error"}
+        told = _told([SERVE_PYTHON, "-m", "benchmarks.serving.limits.engine_alone"], asked, environment)
+    print(
+        f"the engine alone: {told['texts_per_second']:.0f} texts/s together, {told['single_p50_ms']:.2f} ms for one",
+        flush=True,
+    )
+    return told
+
+
+def _runtimes(bench: Workbench, texts: Path) -> dict[str, float]:
+    """The best texts a second of each runtime that can run the bundle."""
+    best = {}
+    for runtime in ("xla", "onnxruntime", "openvino"):
+        if runtime != "xla" and not (BUNDLE / "model.onnx").is_file():
+            continue
+        told = bench.kept(f"limit-{runtime}", sources("models"), partial(_runtime, bench, texts, runtime))
+        best[runtime] = max(rate for by_batch in told.values() for rate in by_batch.values())
+        print(f"the graph in {runtime}: {best[runtime]:.0f} texts/s", flush=True)
+    return best
+
+
+def _runtime(bench: Workbench, texts: Path, runtime: str) -> dict[str, Any]:
+    python = SERVE_PYTHON if runtime == "xla" else environment(LOCK, bench.environments / "runtimes") / "python"
+    cores = os.cpu_count() or 1
+    told = {}
+    for threads in sorted({1, cores}):
+        asked = {
+            "runtime": runtime,
+            "bundle": str(BUNDLE),
+            "texts": str(texts),
+            "seconds": bench.seconds(3),
+            "threads": threads,
+            "batches": BATCHES[1:] if runtime == "xla" else BATCHES,
+        }
+        told[f"{threads} threads"] = _told([python, "-m", "benchmarks.serving.limits.runtimes"], asked)
+    return told
+
+
+def _http(bench: Workbench, contender: Contender) -> dict[str, Any]:
+    with contender.start() as service:
+        session = Session(contender, service, bench.texts)
+        session.warm_up(bench.seconds(4))
+        told = {"64": session.closed(64, bench.seconds(10)), "1": session.closed(1, bench.seconds(6))}
+    for connections, figures in told.items():
+        print(report_line(f"{contender.title}, {connections} connections", figures), flush=True)
+    return told
+
+
+def _null_contender() -> Contender:
+    @contextmanager
+    def start() -> Iterator[Running]:
+        port = free_port()
+        with _only_bundle() as models_dir:
+            environment = {"HEED_MODELS_DIR": models_dir, "HEED_LOG_LEVEL": "warning", "HEED_PORT": str(port)}
+            command: list[str | Path] = [SERVE_PYTHON, "-m", "benchmarks.serving.limits.null_engine"]
+            with running(command, port, answers_get("/readyz"), environment) as service:
+                yield service
+
+    return heed(Path())._replace(name="null-engine", title="Heed, an engine that does nothing", start=start)
+
+
+@contextmanager
+def _only_bundle() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as models_dir:
+        (Path(models_dir) / BUNDLE.name).symlink_to(BUNDLE)
+        yield models_dir
+
+
+def _arithmetic(bench: Workbench) -> dict[str, Any]:
+    config = json.loads((BUNDLE / "bundle.json").read_text(encoding="utf-8"))["config"]
+    peak = gemm_peak_flops(bench.seconds(4))
+    print(f"a large matrix product: {peak / 1e9:.0f} GFLOP/s", flush=True)
+    return {"flops_per_token": flops_per_token(config), "gemm_peak_flops": peak}
+
+
+def _told(command: Sequence[str | Path], asked: dict[str, Any], environment: dict[str, str] | None = None) -> Any:
+    """What a program prints as JSON in its last line.
+
+    Raises:
+        RuntimeError: it failed; with the end of what it said.
+    """
+    full = [str(part) for part in (*command, json.dumps(asked))]
+    done = subprocess.run(full, cwd=ROOT, env=os.environ | (environment or {}), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(full[:3])} ended with status {done.returncode}:\n{done.stderr[-4000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
