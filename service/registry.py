@@ -69,7 +69,7 @@ class Registry:
 
     @property
     def ready(self) -> bool:
-        """Whether predictions are answered: at least one model is warm, and its last forward pass succeeded."""
+        """Whether predictions are answered: a model is warm, at the start the default one, and none is sick."""
         return self.not_ready_reason is None
 
     @property
@@ -77,7 +77,7 @@ class Registry:
         """Why not `ready`; None where it is."""
         if self._closing:
             return "The service is shutting down."
-        if not self.started:
+        if not self.started and self._settings.default_model not in self.served:
             return "The service is starting: its models are being loaded."
         if not self.served:
             why = self._fault or "; ".join(self.refused.values()) or "there is no bundle in it"
@@ -95,7 +95,9 @@ class Registry:
         wanted = self._settings.default_model if name is None else name
         model = self.served.get(wanted)
         if self._closing or (model is None and not (self.started and self.served)):
-            raise NotReady(self.not_ready_reason or "The service is not ready.")
+            raise NotReady(
+                self.not_ready_reason or "The service is starting: some of its models are still being loaded."
+            )
         if model is None:
             raise UnknownModel(wanted, sorted(self.served))
         return model

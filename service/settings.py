@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     )
     deadline_seconds: float = Field(30.0, gt=0, description="Longest wait for an answer, queue and compute together.")
     max_queued_tokens: PositiveInt = Field(131_072, description="Tokens admitted and not yet answered; beyond it, 429.")
-    batch_sizes: IntegerList = Field((1, 2, 4, 8), description="Texts in a forward pass: the sizes that are compiled.")
+    batch_sizes: IntegerList = Field((1, 2, 8), description="Texts in a forward pass: the sizes that are compiled.")
     token_buckets: IntegerList = Field(
         (16, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024),
         description="Padded lengths in tokens that are compiled; a text takes the next one up.",

@@ -249,6 +249,24 @@ def test_without_the_default_model_the_error_names_those_there_are(tmp_path: Pat
     in_time(scenario())
 
 
+def test_it_is_ready_with_the_default_model_while_others_are_being_loaded(models_dir: Path, bundles: Path) -> None:
+    async def scenario() -> None:
+        install(bundles / "other", models_dir / "another")  # before "default" by name, after it in order
+        registry = Registry(Settings(models_dir=models_dir, batch_sizes=(1,), token_buckets=(64,)))
+        await registry.start()
+        await until(lambda: registry.served)
+        assert set(registry.served) == {"default"}
+        assert registry.ready
+        assert not registry.started
+        with pytest.raises(NotReady):
+            registry.get("other")
+        await until(lambda: registry.started)
+        assert registry.get("other").bundle.card.name == "other"
+        await registry.close()
+
+    in_time(scenario())
+
+
 def test_a_folder_without_bundles_is_started_but_not_ready_until_one_comes(tmp_path: Path, bundles: Path) -> None:
     async def scenario() -> None:
         async with serving(tmp_path / "models") as registry:
