@@ -32,9 +32,13 @@ def serve(
     """Answer HTTP requests until a signal comes. Every HEED_* setting is in docs/settings.md."""
     settings = _settings(host=host, port=port, models_dir=models_dir)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the log is for what the service says
+    from service.engines import EngineMissing
     from service.server import serve
 
-    serve(settings)
+    try:
+        serve(settings)
+    except EngineMissing as error:
+        _fail(str(error))
 
 
 @app.command()
@@ -51,7 +55,7 @@ def predict(
     settings = _settings(models_dir=models_dir)
     texts = _texts(text, lines)
     _hush_tensorflow()
-    from models.bundle import BundleError
+    from models.inspection import BundleError
     from service.local import LocalModel
     from service.observe import configure_logging
     from service.terminal import print_predictions
@@ -94,8 +98,8 @@ def score(
     if resume and force:
         _fail("Expected --resume or --force. Received both.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from models.bundle import BundleError
-    from service.compilation import use_one_core_a_pass
+    from models.inspection import BundleError
+    from service.engines import prepare_process
     from service.local import open_for_scoring
     from service.observe import configure_logging
     from service.scoring.columns import Added
@@ -106,7 +110,7 @@ def score(
     configure_logging("warning")
     try:
         source, to = table_at(table, stream_format), table_at(output, stream_format)
-        use_one_core_a_pass()
+        prepare_process(settings)
         engine = open_for_scoring(settings, model)
         added = Added(engine.bundle.card.labels, tokens=tokens, explain=explain_columns, prefix=prefix)
         job = Job(source, to, column, added, resume=resume, force=force, window_rows=window_rows)
@@ -123,7 +127,7 @@ def models(models_dir: ModelsDir = None) -> None:
     """List the bundles in a folder."""
     settings = _settings(models_dir=models_dir)
     _hush_tensorflow()
-    from models.bundle import BundleError
+    from models.inspection import BundleError
     from service.local import find_bundles
     from service.terminal import print_bundles
 

@@ -1,16 +1,15 @@
 """From what a model said of a text to what the client is told: calibrated scores, tokens with their spans, warnings."""
 
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import keras
 import numpy as np
 
-from models.bundle import Bundle, BundleCard
+from models.card import BundleCard
+from models.parts import BundleParts
 from models.tokenizer import Encoding
-from service.engine import Result
 from service.errors import PredictionFailed
 from service.offsets import OffsetEncoding, unit_offsets
+from service.results import Result
 from service.schemas import WarningCode
 
 WEIGHT_DIGITS = 6
@@ -21,9 +20,6 @@ SCORE_DIGITS = 12
 
 CONTRIBUTION_DECIMALS = 8
 """Decimals of a contribution: a thousand rounded ones are off by less than 1e-5 together."""
-
-# The base of every label of a model: reading it from the weights takes longer than all else here.
-_bases: WeakKeyDictionary[keras.Model, tuple[float | None, ...]] = WeakKeyDictionary()
 
 
 def describe_model(card: BundleCard) -> dict[str, Any]:
@@ -51,7 +47,7 @@ def calibrated_scores(logits: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def describe_prediction(
-    bundle: Bundle,
+    bundle: BundleParts,
     text: str,
     encoding: Encoding,
     result: Result,
@@ -93,7 +89,7 @@ def describe_prediction(
 
 
 def _describe_tokens(
-    bundle: Bundle,
+    bundle: BundleParts,
     text: str,
     encoding: Encoding,
     result: Result,
@@ -124,10 +120,8 @@ def _describe_tokens(
     ]
 
 
-def _base_log_odds(bundle: Bundle, target: int) -> float | None:
-    if bundle.model not in _bases:
-        _bases[bundle.model] = tuple(bundle.base_log_odds(index) for index in range(len(bundle.card.labels)))
-    base = _bases[bundle.model][target]
+def _base_log_odds(bundle: BundleParts, target: int) -> float | None:
+    base = bundle.base_log_odds(target)
     return None if base is None else round(base, CONTRIBUTION_DECIMALS)
 
 

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from models.bundle import BundleCard
+from models.card import BundleCard
 from service import VERSION
 from service.answers import describe_model
 from service.errors import (

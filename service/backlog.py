@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from service.engine import Result
 from service.errors import HeedError, Overloaded
+from service.results import Result
 
 _RETRY_AT_LEAST, _RETRY_AT_MOST, _RETRY_UNKNOWN = 0.1, 60.0, 1.0  # seconds
 _NEWEST_WEIGHT = 0.2

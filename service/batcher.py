@@ -11,9 +11,9 @@ import structlog
 from models.tokenizer import Encoding
 from service.backlog import Answer, Backlog, Item
 from service.cores import stand_back
-from service.engine import Result
 from service.errors import DeadlineExceeded, HeedError, NotReady, PredictionFailed
 from service.isolation import ForwardPass, IsolatingRunner
+from service.results import Result
 from service.shapes import bucket_of
 
 __all__ = ["Answer", "Batcher"]

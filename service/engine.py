@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import structlog
@@ -13,27 +12,13 @@ from models.bundle import Bundle
 from models.tokenizer import PAD_ID, UNKNOWN_ID
 from service.compilation import Forward, forward_compiler
 from service.recurrence import serving_model
+from service.results import Result
 from service.shapes import Plan, Shape, bucket_of, shape_grid, token_buckets_for
 
 log = structlog.get_logger(__name__)
 
 _TIMED_RUNS = 3
 _CLEARLY_LESS = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a model says of one text, padding cut off; the arrays are views into those of its batch.
-
-    Attributes:
-        logits: float32[labels].
-        attention: float32[tokens], at least 0, with the sum 1.
-        contributions: float32[tokens], not divided by the temperature; None where they are not exact.
-    """
-
-    logits: np.ndarray
-    attention: np.ndarray
-    contributions: np.ndarray | None
 
 
 class Engine:
@@ -52,6 +37,8 @@ class Engine:
         max_batch_tokens: padded tokens in one forward pass, at most; None: no bound.
         threads: forward passes that `run_all` has under way at once.
     """
+
+    name = "keras"
 
     def __init__(
         self,

@@ -8,8 +8,8 @@ import numpy as np
 import structlog
 
 from models.tokenizer import UNKNOWN_ID
-from service.engine import Result
 from service.errors import PredictionFailed
+from service.results import Result
 
 log = structlog.get_logger(__name__)
 

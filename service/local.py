@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from models.bundle import Bundle, BundleError, load_bundle
 from models.card import CARD_FILE, BundleCard, read_card
+from models.inspection import BundleError
 from service.answers import describe_prediction
-from service.cores import usable_cores
-from service.engine import Engine
+from service.engines import ServingEngine, open_engine
 from service.scoring.forward import FixedShapes
 from service.settings import Settings
 
@@ -42,8 +41,8 @@ def find_bundles(models_dir: Path) -> list[FoundBundle]:
     return found
 
 
-def load_named(settings: Settings, name: str | None = None) -> Bundle:
-    """The bundle called `name`; None: the default one.
+def open_named(settings: Settings, name: str | None = None) -> ServingEngine:
+    """The bundle called `name` on the engine that is set; None: the default one.
 
     Raises:
         BundleError: there is none of that name, or it is refused.
@@ -52,7 +51,7 @@ def load_named(settings: Settings, name: str | None = None) -> Bundle:
     found = find_bundles(settings.models_dir)
     for each in found:
         if each.card is not None and each.card.name == wanted:
-            return load_bundle(each.path)
+            return open_engine(each.path, settings)
     known = ", ".join(repr(each.card.name) for each in found if each.card is not None) or "none"
     raise BundleError(f"Expected the name of a bundle in {settings.models_dir}. Received {wanted!r}. There: {known}.")
 
@@ -60,9 +59,9 @@ def load_named(settings: Settings, name: str | None = None) -> Bundle:
 class LocalModel:
     """One loaded bundle, ready to classify."""
 
-    def __init__(self, bundle: Bundle, settings: Settings) -> None:
-        self.bundle = bundle
-        self._engine = Engine(bundle, batch_sizes=settings.batch_sizes, token_buckets=settings.token_buckets)
+    def __init__(self, engine: ServingEngine) -> None:
+        self.bundle = engine.bundle
+        self._engine = engine
         self._engine.warm_core()
 
     @classmethod
@@ -72,7 +71,7 @@ class LocalModel:
         Raises:
             BundleError: there is none of that name, or it is refused.
         """
-        return cls(load_named(settings, name), settings)
+        return cls(open_named(settings, name))
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """One prediction a text, of the shape `schemas.Prediction`.
@@ -97,7 +96,4 @@ def open_for_scoring(settings: Settings, name: str | None = None) -> FixedShapes
     Raises:
         BundleError: there is none of that name, or it is refused.
     """
-    bundle = load_named(settings, name)
-    threads = settings.engine_threads or usable_cores()
-    engine = Engine(bundle, batch_sizes=settings.batch_sizes, token_buckets=settings.token_buckets, threads=threads)
-    return FixedShapes(engine, settings.max_batch_tokens)
+    return FixedShapes(open_named(settings, name), settings.max_batch_tokens)

@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 import structlog
 
-from models.bundle import Bundle, BundleError, load_bundle
 from models.card import CARD_FILE, read_card
+from models.inspection import BundleError
+from models.parts import BundleParts
 from service.batcher import Batcher
-from service.cores import stand_back, usable_cores
-from service.engine import Engine
+from service.cores import stand_back
+from service.engines import ServingEngine, open_engine
 from service.errors import NotReady, UnknownModel
 from service.isolation import IsolatingRunner
 from service.settings import Settings
@@ -36,8 +37,8 @@ T = TypeVar("T")
 class ServedModel:
     """One loaded and warmed model."""
 
-    bundle: Bundle
-    engine: Engine
+    bundle: BundleParts
+    engine: ServingEngine
     batcher: Batcher
 
 
@@ -178,16 +179,8 @@ class Registry:
             BundleError: the bundle is refused, or its model does not work.
         """
         started = time.perf_counter()
-        bundle = load_bundle(path)
+        engine = open_engine(path, self._settings)
         loaded = time.perf_counter()
-        settings = self._settings
-        engine = Engine(
-            bundle,
-            batch_sizes=settings.batch_sizes,
-            token_buckets=settings.token_buckets,
-            max_batch_tokens=settings.max_batch_tokens,
-            threads=settings.engine_threads or usable_cores(),
-        )
         engine.warm_core()
         trial = IsolatingRunner(engine)
         trial.probe()
@@ -195,18 +188,19 @@ class Registry:
             raise BundleError(f"{path}: expected finite answers from its model. The first forward pass gave none.")
         log.info(
             "model loaded",
-            model=bundle.card.name,
-            version=bundle.card.version,
+            model=engine.bundle.card.name,
+            version=engine.bundle.card.version,
+            engine=engine.name,
             load_seconds=round(loaded - started, 2),
             warm_seconds=round(time.perf_counter() - loaded, 2),
         )
         batcher = Batcher(
             engine,
             threads=engine.threads,
-            max_queued_tokens=settings.max_queued_tokens,
-            max_batch_tokens=settings.max_batch_tokens,
+            max_queued_tokens=self._settings.max_queued_tokens,
+            max_batch_tokens=self._settings.max_batch_tokens,
         )
-        return ServedModel(bundle, engine, batcher)
+        return ServedModel(engine.bundle, engine, batcher)
 
     async def _replace(self, folder: str, model: ServedModel) -> None:
         """Serve a loaded model in place of what its folder served before."""

@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.compilation import use_one_core_a_pass
+from service.engines import prepare_process
 from service.observe import configure_logging
 from service.settings import Settings
 
@@ -69,7 +69,7 @@ class DrainingServer(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Serve until a signal comes. Review texts are never logged: there is no access log but our own."""
     configure_logging(settings.log_level)
-    use_one_core_a_pass()
+    prepare_process(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
     app = create_app(settings)
     config = uvicorn.Config(

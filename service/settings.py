@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     api_keys: SecretList = Field(
         (), description="Comma separated keys, any of which opens the service; none: it is open."
     )
+    engine: Literal["keras", "onnx"] = Field(
+        "keras",
+        description="What runs the models: `keras` (extra `cpu` or `gpu`) or `onnx`, ONNX Runtime without Keras (extra "
+        "`onnx`). There nothing is compiled: of `batch_sizes` the last counts, of `token_buckets` none.",
+    )
     deadline_seconds: float = Field(30.0, gt=0, description="Longest wait for an answer, queue and compute together.")
     max_queued_tokens: PositiveInt = Field(131_072, description="Tokens admitted and not yet answered; beyond it, 429.")
     batch_sizes: IntegerList = Field((1, 2, 8), description="Texts in a forward pass: the sizes that are compiled.")

@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from models.bundle import Bundle
+from models.parts import BundleParts
 from models.tokenizer import Encoding
 from service.answers import CONTRIBUTION_DECIMALS, SCORE_DIGITS, WEIGHT_DIGITS, describe_prediction
-from service.engine import Result
 from service.errors import PredictionFailed
+from service.results import Result
 from service.scoring.columns import HEAVIEST, Added
 from service.scoring.forward import Prepared
 
 Outcomes = Sequence[Result | PredictionFailed | None]
 
 
-def describe(bundle: Bundle, added: Added, prepared: Prepared, outcomes: Outcomes) -> dict[str, list[Any]]:
+def describe(bundle: BundleParts, added: Added, prepared: Prepared, outcomes: Outcomes) -> dict[str, list[Any]]:
     """The added columns by name, each with one value a row; None where a row has no such thing."""
     faults = [
         fault or (outcome.detail if isinstance(outcome, PredictionFailed) else None)
@@ -37,7 +37,7 @@ def describe(bundle: Bundle, added: Added, prepared: Prepared, outcomes: Outcome
     return {added.prefix + name: columns[name] for name in added.kinds}
 
 
-def _scores(bundle: Bundle, outcomes: Outcomes) -> dict[str, list[Any]]:
+def _scores(bundle: BundleParts, outcomes: Outcomes) -> dict[str, list[Any]]:
     """Label, probability and every label's calibrated score."""
     labels = bundle.card.labels
     places = [place for place, outcome in enumerate(outcomes) if isinstance(outcome, Result)]
@@ -58,7 +58,9 @@ def _scores(bundle: Bundle, outcomes: Outcomes) -> dict[str, list[Any]]:
     return columns
 
 
-def _explanation(bundle: Bundle, added: Added, text: str | None, encoding: Encoding, result: Result) -> dict[str, Any]:
+def _explanation(
+    bundle: BundleParts, added: Added, text: str | None, encoding: Encoding, result: Result
+) -> dict[str, Any]:
     assert text is not None
     prediction = describe_prediction(bundle, text, encoding, result, attention=added.tokens)
     row = {name: prediction[name] for name in ("target", "base_log_odds", "tokens")}

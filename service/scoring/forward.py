@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.bundle import Bundle
+from models.parts import BundleParts
 from models.tokenizer import Encoding
-from service.engine import Engine, Result
+from service.engines import ServingEngine
 from service.errors import PredictionFailed
 from service.isolation import IsolatingRunner
+from service.results import Result
 from service.scoring.errors import ScoreError
 from service.scoring.rows import Window
 from service.shapes import Shape, bucket_of
@@ -33,7 +34,7 @@ class Prepared:
     faults: list[str | None]
 
 
-def prepare(windows: Iterable[Window], bundle: Bundle) -> Iterator[Prepared]:
+def prepare(windows: Iterable[Window], bundle: BundleParts) -> Iterator[Prepared]:
     """The windows with their texts tokenized."""
     encode, most = bundle.tokenizer.encode, bundle.card.max_tokens
     for window in windows:
@@ -56,7 +57,7 @@ class FixedShapes:
         batch_tokens: padded tokens in a forward pass, about.
     """
 
-    def __init__(self, engine: Engine, batch_tokens: int) -> None:
+    def __init__(self, engine: ServingEngine, batch_tokens: int) -> None:
         self.bundle = engine.bundle
         self.threads = engine.threads
         self._engine = engine
@@ -64,9 +65,9 @@ class FixedShapes:
         self.token_buckets = engine.token_buckets
 
     @property
-    def identity(self) -> list[int]:
+    def identity(self) -> list[int | str]:
         """What the last digits of a result depend on."""
-        return [self._batch_tokens, *self.token_buckets]
+        return [self._engine.name, self._batch_tokens, *self.token_buckets]
 
     @property
     def largest_batch(self) -> int:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from models.bundle import Bundle
+from models.parts import BundleParts
 from service.scoring.columns import Added
 from service.scoring.description import describe
 from service.scoring.errors import ScoreError
@@ -83,7 +83,7 @@ def score(job: Job, engine: FixedShapes) -> tuple[int, int]:
 
 
 def _score_windows(
-    job: Job, bundle: Bundle, reader: Reader, writer: Writer, output: Output, forward: Forward, report: Report
+    job: Job, bundle: BundleParts, reader: Reader, writer: Writer, output: Output, forward: Forward, report: Report
 ) -> None:
     """Three things go on at once: a thread reads and tokenizes, the engine computes, a thread describes and writes."""
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from models.bundle import load_bundle
 from service.answers import describe_prediction
 from service.app import create_app
-from service.engine import Result
 from service.errors import ClientGone, PredictionFailed
 from service.offsets import OFFSET_ENCODINGS
 from service.pipeline import THREAD_CHARACTERS, unless_client_leaves
+from service.results import Result
 from service.schemas import PredictResponse
 from service.settings import Settings
 from tests.service.running import AppClient, client_of, ready_client_of

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from models.tokenizer import UNKNOWN_ID, Encoding
 from service.backlog import Answer, Backlog, Item
 from service.batcher import Batcher
-from service.engine import Result
 from service.errors import DeadlineExceeded, NotReady, Overloaded, PredictionFailed
+from service.results import Result
 from service.shapes import bucket_of
 
 POISON, NOT_FINITE = 7, 8

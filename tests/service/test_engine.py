@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from models.bundle import load_bundle
 from models.tokenizer import PAD_ID, UNKNOWN_ID
 from service.compilation import TensorFlowCompiler
-from service.engine import Engine, Result
+from service.engine import Engine
+from service.results import Result
 from service.shapes import Plan, Shape, bucket_of, shape_grid, token_buckets_for
 from tests.tiny_bundle import MAX_TOKENS, build_tiny_bundle
 

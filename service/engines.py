@@ -1,0 +1,121 @@
+"""The two engines that a bundle may run on, and the one that is set; only the packages of that one are imported."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from models.inspection import BundleError
+from models.parts import BundleParts
+from service.cores import usable_cores
+from service.results import Result
+from service.settings import Settings
+from service.shapes import Shape
+
+_NEEDS = {"keras": ("keras", "heed[cpu]"), "onnx": ("onnxruntime", "heed[onnx]")}
+
+
+class EngineMissing(BundleError):
+    """The engine that is set is not installed; the message says what to install."""
+
+
+class ServingEngine(Protocol):
+    """What serves the texts of one bundle."""
+
+    name: str
+    """As it is set by `HEED_ENGINE`."""
+    threads: int
+    """Forward passes at once."""
+
+    @property
+    def bundle(self) -> BundleParts:
+        """Whose model it runs."""
+
+    @property
+    def token_buckets(self) -> Sequence[int]:
+        """Padded lengths, in rising order."""
+
+    @property
+    def largest_batch(self) -> int:
+        """Texts in one forward pass, at most."""
+
+    @property
+    def compiled(self) -> dict[Shape, float]:
+        """The shapes compiled so far, with the seconds that a forward pass of each takes."""
+
+    @property
+    def retraces(self) -> int:
+        """Compilations while it served; each is a fault."""
+
+    def warm_core(self) -> None:
+        """Do what must be done before every text has an answer."""
+
+    def warm_next(self) -> bool:
+        """Do a part of what makes answers faster; False when there is none left."""
+
+    def warm(self) -> None:
+        """Do all of it."""
+
+    def run(self, ids: Sequence[np.ndarray]) -> list[Result]:
+        """The results of texts given as int32[tokens] each, in their order. May be called from several threads."""
+
+    def run_all(self, ids: Sequence[np.ndarray]) -> list[Result]:
+        """As `run`, on several threads."""
+
+    def run_in(self, shape: Shape, ids: Sequence[np.ndarray]) -> list[Result]:
+        """As `run`, in one forward pass of just this shape."""
+
+    def close(self) -> None:
+        """Run nothing any more."""
+
+
+def prepare_process(settings: Settings) -> None:
+    """Set up what holds for the whole process, before any engine is opened.
+
+    Raises:
+        EngineMissing: the engine that is set is not installed.
+    """
+    _check_installed(settings)
+    if settings.engine == "keras":
+        from service.compilation import use_one_core_a_pass
+
+        use_one_core_a_pass()
+
+
+def open_engine(path: Path, settings: Settings) -> ServingEngine:
+    """The bundle in folder `path` on the engine that is set, not warmed yet.
+
+    Raises:
+        BundleError: the bundle is refused, or cannot run on this engine.
+        EngineMissing: the engine is not installed.
+    """
+    _check_installed(settings)
+    threads = settings.engine_threads or usable_cores()
+    if settings.engine == "onnx":
+        from models.onnx.bundle import load_onnx_bundle
+        from service.onnx_engine import OnnxEngine
+
+        return OnnxEngine(load_onnx_bundle(path), largest_batch=settings.batch_sizes[-1], threads=threads)
+
+    from models.bundle import load_bundle
+    from service.engine import Engine
+
+    return Engine(
+        load_bundle(path),
+        batch_sizes=settings.batch_sizes,
+        token_buckets=settings.token_buckets,
+        max_batch_tokens=settings.max_batch_tokens,
+        threads=threads,
+    )
+
+
+def _check_installed(settings: Settings) -> None:
+    package, extra = _NEEDS[settings.engine]
+    if find_spec(package) is None:
+        there = [f"HEED_ENGINE={name}" for name, (other, _) in _NEEDS.items() if find_spec(other) is not None]
+        raise EngineMissing(
+            f"HEED_ENGINE={settings.engine} needs the package {package!r}, which is not installed. Install it: "
+            f"pip install '{extra}'{f'; or set {there[0]}' if there else ''}."
+        )
