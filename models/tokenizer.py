@@ -53,6 +53,11 @@ class Encoding:
         known: np.ndarray = self.ids != UNKNOWN_ID
         return known
 
+    @property
+    def unknown(self) -> int:
+        """How many tokens the vocabulary does not hold."""
+        return len(self.ids) - int(np.count_nonzero(self.known))
+
 
 class Tokenizer:
     """Word-level tokenizer over Unicode words, lower-cased, punctuation kept.

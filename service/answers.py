@@ -1,5 +1,6 @@
 """From what a model said of a text to what the client is told: calibrated scores, tokens with their spans, warnings."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -32,18 +33,19 @@ def describe_model(card: BundleCard) -> dict[str, Any]:
     }
 
 
-def calibrated_scores(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities float64[labels] from logits float32[labels], never clipped.
+def calibrated_scores(logits: np.ndarray, temperature: float) -> list[float]:
+    """A probability for each label from logits float32[labels], never clipped.
 
     Raises:
         PredictionFailed: a logit is not a number.
     """
-    scaled = logits.astype(np.float64) / temperature
-    if not np.isfinite(scaled).all():
+    scaled = [logit / temperature for logit in logits.tolist()]  # for so few, plain numbers are quicker than NumPy
+    if not all(map(math.isfinite, scaled)):
         raise PredictionFailed("The model gave a logit that is not a finite number for this text.")
-    exponentials = np.exp(scaled - scaled.max())
-    scores: np.ndarray = exponentials / exponentials.sum()
-    return scores
+    largest = max(scaled)
+    exponentials = [math.exp(logit - largest) for logit in scaled]
+    total = sum(exponentials)
+    return [exponential / total for exponential in exponentials]
 
 
 def describe_prediction(
@@ -69,9 +71,9 @@ def describe_prediction(
     """
     labels = bundle.card.labels
     scores = calibrated_scores(result.logits, bundle.card.temperature)
-    winner = int(scores.argmax())
+    winner = max(range(len(scores)), key=scores.__getitem__)
     target = 1 if len(labels) == 2 else winner
-    shown = _round_to_digits(scores, SCORE_DIGITS).tolist()
+    shown = [float(f"{score:.{SCORE_DIGITS}g}") for score in scores]
     return {
         "label": labels[winner],
         "probability": shown[winner],
@@ -102,6 +104,7 @@ def _describe_tokens(
     if top_tokens is not None and top_tokens < len(weights):
         chosen = np.sort(np.argsort(-weights, kind="stable")[:top_tokens])
     starts, ends = encoding.starts[chosen], encoding.ends[chosen]
+    starts_shown, ends_shown = (unit_offsets(text, offsets, offset_encoding).tolist() for offsets in (starts, ends))
     contributions: list[float | None] = [None] * len(starts)
     if result.contributions is not None:
         shares = result.contributions[chosen].astype(np.float64) / bundle.card.temperature
@@ -111,7 +114,8 @@ def _describe_tokens(
         for a, b, start, end, weight, contribution, known in zip(
             starts.tolist(),
             ends.tolist(),
-            *unit_offsets(text, np.stack([starts, ends]), offset_encoding).tolist(),
+            starts_shown,
+            ends_shown,
             _round_to_digits(weights[chosen].astype(np.float64), WEIGHT_DIGITS).tolist(),
             contributions,
             encoding.known[chosen].tolist(),
@@ -131,7 +135,7 @@ def _warnings(encoding: Encoding) -> list[dict[str, str]]:
     if encoding.tokens_total > read:
         message = f"The text has {encoding.tokens_total} tokens; the first {read} were read."
         found.append({"code": WarningCode.TRUNCATED.value, "message": message})
-    unknown = read - int(encoding.known.sum())
+    unknown = encoding.unknown
     if 2 * unknown > read:
         message = f"{unknown} of the {read} tokens read are not in the vocabulary."
         found.append({"code": WarningCode.MOSTLY_UNKNOWN.value, "message": message})

@@ -1,6 +1,6 @@
 """Prometheus metrics: what `GET /metrics` shows. No label and no value holds anything of a review."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -50,14 +50,13 @@ class Metrics:
         """Show what is loaded as well, read at every scrape."""
         self.registry.register(_LoadedModels(models))
 
-    def count(self, model: str, encodings: Iterable[Encoding]) -> None:
+    def count(self, model: str, encodings: Sequence[Encoding]) -> None:
         """Count what one answered request asked of a model."""
-        for encoding in encodings:
-            read = len(encoding.ids)
-            self.texts.labels(model).inc()
-            self.tokens.labels(model).inc(read)
-            self.unknown_tokens.labels(model).inc(read - int(encoding.known.sum()))
-            self.truncated_texts.labels(model).inc(encoding.tokens_total > read)
+        self.texts.labels(model).inc(len(encodings))
+        self.tokens.labels(model).inc(sum(len(encoding.ids) for encoding in encodings))
+        self.unknown_tokens.labels(model).inc(sum(encoding.unknown for encoding in encodings))
+        truncated = sum(encoding.tokens_total > len(encoding.ids) for encoding in encodings)
+        self.truncated_texts.labels(model).inc(truncated)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""

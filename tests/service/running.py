@@ -63,7 +63,7 @@ def _wait_until_ready(service: RunningService) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and service.process.poll() is None:
         try:
-            if httpx.get(f"{service.url}/readyz").is_success:
+            if all(httpx.get(f"{service.url}/{probe}").is_success for probe in ("readyz", "startupz")):
                 return
         except httpx.TransportError:
             pass
@@ -100,10 +100,10 @@ def client_of(app: FastAPI) -> Iterator[AppClient]:
 
 @contextmanager
 def ready_client_of(settings: Settings) -> Iterator[AppClient]:
-    """Run the service with these settings, until a model is ready."""
+    """Run the service with these settings, once all its models are loaded."""
     with client_of(create_app(settings)) as client:
         deadline = time.monotonic() + 120
-        while (answer := client.get("/readyz")).status_code != 200:
+        while any((answer := client.get(probe)).status_code != 200 for probe in ("/readyz", "/startupz")):
             assert time.monotonic() < deadline, answer.text
             time.sleep(0.05)
         yield client
