@@ -1,10 +1,10 @@
 """Text to token ids and exact character spans."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import repeat
 
 import numpy as np
@@ -22,13 +22,29 @@ _PATTERN = regex.compile(
     regex.IGNORECASE,
 )
 
-# The same for text of ASCII alone, where a token is found by the kinds of a character and its two neighbours.
-_SPACE, _WORD, _APOSTROPHE, _SINGLE = range(4)
-_KINDS = bytes(
-    _APOSTROPHE if char == "'" else _WORD if regex.match(r"\w", char) else _SINGLE if _PATTERN.match(char) else _SPACE
-    for char in map(chr, range(128))
-).ljust(256, b"\0")
-_LINE_BREAK = re.compile(rb"<br[%s]*/?>" % bytes(code for code in range(128) if regex.match(r"\s", chr(code))))
+# The same where a token is found by the kinds of a character and its two neighbours: in text without any character that
+# may be one grapheme with another.
+_CODES = 0x3000
+_SPACE, _WORD, _APOSTROPHE, _SINGLE, _JOINING = range(5)
+_JOINS = regex.compile(r"[^\p{Grapheme_Cluster_Break=Other}\p{Grapheme_Cluster_Break=Control}\r\n]")
+_LINE_BREAK = regex.compile(r"<br\s*/?>")
+
+
+def _kind(char: str) -> int:
+    if char in "'’":
+        return _APOSTROPHE
+    if _JOINS.match(char):
+        return _JOINING
+    return _WORD if regex.match(r"\w", char) else _SINGLE if _PATTERN.match(char) else _SPACE
+
+
+_ASCII_KINDS = bytes(_kind(chr(code)) for code in range(128)).ljust(256, b"\0")
+
+
+@cache
+def _kinds_of_codes() -> np.ndarray:
+    """The kinds of the code points up to the last sign that is common in texts of letters: uint8[codes]."""
+    return np.array([_kind(chr(code)) for code in range(_CODES)], np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +111,7 @@ class Tokenizer:
     def encode(self, text: str, max_tokens: int) -> Encoding:
         """The first `max_tokens` tokens of `text`; none for a blank text. Safe to call from several threads."""
         lowered = _lower(text)
-        all_starts, all_ends = _ascii_spans(lowered) if lowered.isascii() else _spans(lowered)
+        all_starts, all_ends = _spans(lowered)
         starts, ends = all_starts[:max_tokens], all_ends[:max_tokens]
         words = [lowered[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         ids = np.fromiter(map(self._ids.get, words, repeat(UNKNOWN_ID)), np.int32, len(words))
@@ -127,18 +143,34 @@ def split(text: str) -> Iterator[str]:
 
 def _spans(lowered: str) -> tuple[np.ndarray, np.ndarray]:
     """Starts and ends of all tokens: int32[tokens] each."""
+    kinds = _kinds(lowered)
+    return _spans_by_pattern(lowered) if kinds is None else _spans_by_kind(kinds)
+
+
+def _spans_by_pattern(lowered: str) -> tuple[np.ndarray, np.ndarray]:
+    """What `_spans` gives, for any text."""
     spans = [match.span() for match in _PATTERN.finditer(lowered)]
     offsets = np.array(spans, dtype=np.int32).reshape(-1, 2)
     return offsets[:, 0], offsets[:, 1]
 
 
-def _ascii_spans(lowered: str) -> tuple[np.ndarray, np.ndarray]:
-    """What `_spans` finds in text of ASCII alone, in a fifth of its time."""
-    raw = lowered.encode("ascii")
-    if b"<br" in raw:
-        raw = _LINE_BREAK.sub(lambda found: b" " * len(found.group()), raw)
-    kinds = np.zeros(len(raw) + 2, np.uint8)  # a space before and after the text
-    kinds[1:-1] = np.frombuffer(raw.translate(_KINDS), np.uint8)
+def _kinds(lowered: str) -> np.ndarray | None:
+    """The kind of each character, with a space before and after the text; None where kinds alone do not tell tokens."""
+    if "<br" in lowered:
+        lowered = _LINE_BREAK.sub(lambda found: " " * len(found.group()), lowered)
+    kinds = np.zeros(len(lowered) + 2, np.uint8)
+    if lowered.isascii():
+        kinds[1:-1] = np.frombuffer(lowered.encode("ascii").translate(_ASCII_KINDS), np.uint8)
+        return kinds
+    codes = np.frombuffer(lowered.encode("utf-32-le", "surrogatepass"), np.uint32)
+    if codes.max() >= _CODES:
+        return None
+    kinds[1:-1] = _kinds_of_codes()[codes]
+    return None if (kinds == _JOINING).any() else kinds
+
+
+def _spans_by_kind(kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `_spans` gives, in a fifth of the time that the pattern takes."""
     word = kinds == _WORD
     word[1:-1] |= (kinds[1:-1] == _APOSTROPHE) & word[:-2] & word[2:]
     single = (kinds >= _APOSTROPHE) & ~word

@@ -9,7 +9,18 @@ import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.tokenizer import FIRST_WORD_ID, PAD_ID, UNKNOWN_ID, Encoding, Tokenizer, _ascii_spans, _lower, _spans, split
+from models.tokenizer import (
+    FIRST_WORD_ID,
+    PAD_ID,
+    UNKNOWN_ID,
+    Encoding,
+    Tokenizer,
+    _kinds,
+    _lower,
+    _spans_by_kind,
+    _spans_by_pattern,
+    split,
+)
 
 WORDS = ("the", "film", "don't", "naïve", "!", "<", "👩‍👩‍👧", "i", "σ", "οδοσ", "שלום", "e\u0301")
 TOKENIZER = Tokenizer(WORDS)
@@ -237,16 +248,50 @@ def test_the_time_grows_with_the_text_and_not_with_its_square(piece: str) -> Non
     assert TOKENIZER.encode(piece * (1_000_000 // len(piece)), 64).tokens_total >= 1
 
 
-@settings(max_examples=300)
-@given(
-    st.lists(
-        st.sampled_from(
-            ["a", "B", "_", "9", "'", "!", "<br", "<BR", "/>", " ", "\r\n", "\x0b", "\x1c", "\x00", "\x7f", "<br />"]
-        )
-        | st.characters(max_codepoint=127)
-    ).map("".join)
-)
-def test_the_quick_way_through_ascii_finds_the_same_tokens(text: str) -> None:
-    lowered = _lower(text)
-    for quick, general in zip(_ascii_spans(lowered), _spans(lowered), strict=True):
+NEIGHBOURS = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "a",
+                "B",
+                "_",
+                "9",
+                "'",
+                "’",
+                "!",
+                "“",
+                "é",
+                "…",
+                "©",
+                "<br",
+                "<BR",
+                "/>",
+                " ",
+                "\r\n",
+                "\x0b",
+                "\x1c",
+                "\x00",
+            ),
+            *("\x7f", "\x85", "\xa0", "\xad", "\u200b", "\u2028", "\u0301", "\u0600", "\u1100", "<br />"),
+        ]
+    )
+    | st.characters(max_codepoint=127)
+    | st.characters(max_codepoint=0x3010, exclude_categories=["Mn", "Mc", "Me"])
+).map("".join)
+
+
+@settings(max_examples=600)
+@given(TEXTS | NEIGHBOURS)
+def test_kinds_of_characters_find_the_tokens_that_the_pattern_finds(text: str) -> None:
+    kinds = _kinds(_lower(text))
+    if kinds is None:
+        assert not text.isascii()
+        return
+    for quick, general in zip(_spans_by_kind(kinds), _spans_by_pattern(_lower(text)), strict=True):
         np.testing.assert_array_equal(quick, general)
+
+
+def test_most_text_needs_no_pattern() -> None:
+    assert _kinds("“naïve” café – ‘don’t’… ½ £5\x96 русский עברית") is not None
+    for text in ("e\u0301", "👍🏽", "नमस्ते", "\u200d"):
+        assert _kinds(text) is None
