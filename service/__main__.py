@@ -97,7 +97,7 @@ def score(
     settings = _settings(models_dir=models_dir)
     if resume and force:
         _fail("Expected --resume or --force. Received both.")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    _hush_tensorflow()
     from models.inspection import BundleError
     from service.engines import prepare_process
     from service.local import open_for_scoring
@@ -117,6 +117,10 @@ def score(
         score(job, engine)
     except (BundleError, ScoreError) as error:
         _fail(str(error))
+    except BrokenPipeError:  # who read our output has enough
+        raise typer.Exit(1) from None
+    except OSError as error:
+        _fail(f"{error}. What is written so far is kept: mend that and go on with --resume.")
     except KeyboardInterrupt:
         typer.echo("Stopped. What is written so far is kept: go on with --resume.", err=True)
         raise typer.Exit(130) from None

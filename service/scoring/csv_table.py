@@ -18,9 +18,17 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class CsvRows:
-    """Rows of as many fields as there are names."""
+    """Rows of as many fields as there are names.
+
+    Attributes:
+        fields: of each row.
+        lines: each row as it stands in the file, without its line end; None where that is no whole row.
+        delimiter: what stands between fields.
+    """
 
     fields: list[list[str]]
+    lines: list[str | None]
+    delimiter: str
 
     def records(self) -> list[list[str]]:
         """The fields of each row."""
@@ -42,6 +50,8 @@ class CsvReader:
 
     def __init__(self, source: Source, column: str, window_rows: int, delimiter: str = ",") -> None:
         self._source = source
+        self._delimiter = delimiter
+        self._line: list[str] = []
         self._window_rows = window_rows
         self._undecodable = False
         self._started_at = 1
@@ -87,30 +97,34 @@ class CsvReader:
             ScoreError: a quoted field does not end, or the bytes cannot be read.
         """
         fields: list[list[str]] = []
+        lines: list[str | None] = []
         faults: list[str | None] = []
         characters = 0
         while (row := self._next_row()) is not None:
             if not row:
                 continue
             fault = self._fault(row)
+            lines.append("".join(self._line).rstrip("\r\n") if len(row) == self._width else None)
             if len(row) != self._width:
                 row = (row + [""] * self._width)[: self._width]
             fields.append(row)
             faults.append(fault)
             characters += sum(map(len, row))
             if len(fields) == self._window_rows or characters >= WINDOW_CHARACTERS:
-                yield self._window(fields, faults)
-                fields, faults, characters = [], [], 0
+                yield self._window(fields, lines, faults)
+                fields, lines, faults, characters = [], [], [], 0
         if fields:
-            yield self._window(fields, faults)
+            yield self._window(fields, lines, faults)
 
     def close(self) -> None:
         """Read no more."""
         self._source.close()
 
-    def _window(self, fields: list[list[str]], faults: list[str | None]) -> Window:
+    def _window(self, fields: list[list[str]], lines: list[str | None], faults: list[str | None]) -> Window:
         texts = [None if fault else row[self._text] for row, fault in zip(fields, faults, strict=True)]
-        return Window(texts, faults, CsvRows(fields), self._source.mark(), self._source.fraction)
+        return Window(
+            texts, faults, CsvRows(fields, lines, self._delimiter), self._source.mark(), self._source.fraction
+        )
 
     def _fault(self, row: Sequence[str]) -> str | None:
         if self._undecodable:
@@ -122,6 +136,7 @@ class CsvReader:
 
     def _next_row(self) -> list[str] | None:
         self._undecodable = False
+        self._line.clear()
         self._started_at = self._source.lines + 1
         self._began = self._source.position
         try:
@@ -137,10 +152,12 @@ class CsvReader:
             if self._source.position - self._began >= MAX_ROW_BYTES:
                 raise self._unending()
             try:
-                yield line.decode()
+                decoded = line.decode()
             except UnicodeDecodeError:
                 self._undecodable = True
-                yield line.decode(errors="replace")
+                decoded = line.decode(errors="replace")
+            self._line.append(decoded)
+            yield decoded
         self._ended = True
 
     def _unending(self) -> ScoreError:
@@ -151,7 +168,9 @@ class CsvReader:
 
 
 class CsvWriter:
-    """Writes CSV in UTF-8. None is an empty field, truth is `true` or `false`, what is nested is JSON.
+    """Writes CSV in UTF-8. A row that was CSV stays as it was spelled, with fields behind it.
+
+    Of other values None becomes an empty field, truth `true` or `false`, and what is nested JSON.
 
     Args:
         names: the columns that rows have of their own.
@@ -161,6 +180,7 @@ class CsvWriter:
 
     def __init__(self, names: Sequence[str], added: Sequence[str], delimiter: str = ",") -> None:
         self._names = (*names, *added)
+        self._delimiter = delimiter
         self._buffer = io.StringIO()
         self._plain = csv.writer(self._buffer, delimiter=delimiter, lineterminator="\n")
         # The module leaves a lone carriage return unquoted, and refuses to read it again.
@@ -174,8 +194,15 @@ class CsvWriter:
     def encode(self, window: Window, added: dict[str, list[Any]]) -> bytes:
         """A line for each row; more where a field holds line breaks."""
         columns = (map(cell, column) for column in added.values())
-        for own, more in zip(window.rows.records(), zip(*columns, strict=True), strict=True):
-            self._write([*map(cell, own), *more])
+        lines: Sequence[str | None] = [None] * len(window)
+        if isinstance(window.rows, CsvRows) and window.rows.delimiter == self._delimiter:
+            lines = window.rows.lines
+        for line, own, more in zip(lines, window.rows.records(), zip(*columns, strict=True), strict=True):
+            if line is None:
+                self._write([*map(cell, own), *more])
+            else:
+                self._buffer.write(line + self._delimiter)
+                self._write(more)
         return self._flush()
 
     def assemble(self, partial: Path) -> Path:

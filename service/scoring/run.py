@@ -137,5 +137,5 @@ def _identity(job: Job, reader: Reader, engine: FixedShapes) -> dict[str, Any]:
         "input format": job.source.kind,
         "input": reader.fingerprint(),
         "--window-rows": job.window_rows,
-        "shapes": engine.identity,
+        "engine": engine.identity,
     }
