@@ -6,8 +6,10 @@ Prints one line a run. The first run after an installation may be slower: the fi
 """
 
 import argparse
+import sys
+from pathlib import Path
 
-from benchmarks.running_service import running_service
+from benchmarks.serving.services import running_heed
 
 
 def main() -> None:
@@ -15,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     for run in range(1, parser.parse_args().runs + 1):
-        with running_service() as service:
+        with running_heed(Path(sys.executable), None) as service:
             print(f"run {run}: ready after {service.seconds_until_ready:.1f} s", flush=True)
 
 

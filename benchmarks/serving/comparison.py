@@ -15,6 +15,7 @@ CONNECTIONS = (1, 8, 64, 256)
 AT = "64"
 """The closed loop whose rate is a server's capacity."""
 COMPARED_TEXTS = 48
+CLOSED_SECONDS, OPEN_SECONDS = 7, 12
 BURST_PERIOD, BURST_SECONDS = 5.0, 1.0
 OPEN_LOADS = {"poisson": 0.7, "bursts": 0.4, "saturated": 1.0}
 """Shares of a server's own capacity; bursts are three times that."""
@@ -62,7 +63,7 @@ def _measure(bench: Workbench, contender: Contender) -> dict[str, Any]:
         answers = condensed(session.answers(bench.texts[:COMPARED_TEXTS]))
         closed = {}
         for connections in CONNECTIONS:
-            closed[str(connections)] = told = session.closed(connections, bench.seconds(8))
+            closed[str(connections)] = told = session.closed(connections, bench.seconds(CLOSED_SECONDS))
             print(report_line(f"{contender.title}, {connections} connections", told), flush=True)
         figures = {"seconds_until_ready": running.seconds_until_ready, "answers": answers, "closed": closed}
         figures["open"] = _open_loops(bench, session, capacity(figures))
@@ -70,7 +71,7 @@ def _measure(bench: Workbench, contender: Contender) -> dict[str, Any]:
 
 
 def _open_loops(bench: Workbench, session: Session, own_capacity: float) -> dict[str, Any]:
-    seconds = bench.seconds(15)
+    seconds = bench.seconds(OPEN_SECONDS)
     told = {}
     for name, share in OPEN_LOADS.items():
         rate = share * own_capacity
@@ -84,7 +85,7 @@ def _open_loops(bench: Workbench, session: Session, own_capacity: float) -> dict
 
 
 def _at_rate(bench: Workbench, contender: Contender, rate: float) -> dict[str, Any]:
-    seconds = bench.seconds(15)
+    seconds = bench.seconds(OPEN_SECONDS)
     with contender.start() as running:
         session = Session(contender, running, bench.texts)
         session.warm_up(bench.seconds(4))

@@ -78,19 +78,20 @@ def running(
 
 @contextmanager
 def running_heed(
-    python: Path = SERVE_PYTHON, bundle: Path = BUNDLE, settings: Mapping[str, str] | None = None
+    python: Path = SERVE_PYTHON, bundle: Path | None = BUNDLE, settings: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
-    """Start the service with one bundle and `settings` (`HEED_*`), in the environment that `python` belongs to."""
+    """Start the service with `settings` (`HEED_*`), in the environment that `python` belongs to.
+
+    Args:
+        bundle: the only one that it serves; None: all that are in models/saved.
+    """
     port = free_port()
+    environment = {"HEED_PORT": str(port), "HEED_LOG_LEVEL": "warning"}
+    command: list[str | Path] = [python, "-m", "service", "serve"]
     with tempfile.TemporaryDirectory() as models_dir:
-        shutil.copytree(bundle, Path(models_dir) / bundle.name)
-        environment = {
-            "HEED_PORT": str(port),
-            "HEED_LOG_LEVEL": "warning",
-            "HEED_MODELS_DIR": models_dir,
-            "HEED_DEFAULT_MODEL": bundle.name,
-        }
-        command: list[str | Path] = [python, "-m", "service", "serve"]
+        if bundle is not None:
+            shutil.copytree(bundle, Path(models_dir) / bundle.name)
+            environment |= {"HEED_MODELS_DIR": models_dir, "HEED_DEFAULT_MODEL": bundle.name}
         with running(command, port, answers_get("/readyz"), environment | dict(settings or {})) as service:
             yield service
 

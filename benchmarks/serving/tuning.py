@@ -30,8 +30,8 @@ def _rate(bench: Workbench, peer: Peer, variant: str) -> float:
     def measure() -> dict[str, Any]:
         with contender.start() as running:
             session = Session(contender, running, bench.texts)
-            session.closed(CONNECTIONS, bench.seconds(4))
-            told = session.closed(CONNECTIONS, bench.seconds(6))
+            session.closed(CONNECTIONS, bench.seconds(3))
+            told = session.closed(CONNECTIONS, bench.seconds(5))
         print(report_line(f"{peer.title}, {variant}", told), flush=True)
         return told
 

@@ -1,14 +1,13 @@
 """Each row's bundle behind the real service: how many reviews a second, and whether its answers keep their promises."""
 
 import asyncio
-import shutil
-import tempfile
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.running_service import running_service
+from benchmarks.serving.services import running_heed
 from service.client import AsyncHeedClient
 from service.client_answers import Prediction
 
@@ -24,11 +23,8 @@ def serve_row(bundle: Path, texts: Sequence[str]) -> dict[str, Any]:
     Returns:
         Reviews a second in the fastest round, and the largest distance of a text's token weights from the sum 1.
     """
-    with tempfile.TemporaryDirectory() as models_dir:
-        shutil.copytree(bundle, Path(models_dir) / bundle.name)
-        settings = {"HEED_MODELS_DIR": models_dir, "HEED_DEFAULT_MODEL": bundle.name} | SHAPES
-        with running_service(settings) as service:
-            answers, seconds = asyncio.run(_send(service.url, texts))
+    with running_heed(Path(sys.executable), bundle, SHAPES) as service:
+        answers, seconds = asyncio.run(_send(service.url, texts))
     return {
         "reviews_a_second": len(texts) / min(seconds),
         "largest_error_of_a_sum": max(abs(sum(token.weight for token in one.tokens) - 1) for one in answers),

@@ -31,7 +31,9 @@ def run(bench: Workbench) -> dict[str, Any]:
         some.write_text(json.dumps(bench.texts[:RUNTIME_TEXTS]), encoding="utf-8")
         figures["engine"] = bench.kept("limit-engine", sources("service", "models"), lambda: _engine(bench, texts))
         figures["runtimes"] = _runtimes(bench, some)
-    figures["http"] = bench.kept("limit-http", sources("service", "models"), lambda: _http(bench, heed(bench.out)))
+    figures["http"] = bench.kept(
+        "limit-http", sources("service", "models"), lambda: _http(bench, heed(bench.environments))
+    )
     null = _null_contender()
     figures["null_engine"] = bench.kept("limit-null-engine", null.subject, lambda: _http(bench, null))
     figures["arithmetic"] = bench.kept("limit-arithmetic", sources("models"), lambda: _arithmetic(bench))
