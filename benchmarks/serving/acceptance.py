@@ -8,8 +8,8 @@ from benchmarks.serving.comparison import AT, capacity
 from benchmarks.serving.lengths import LONG, SHORT
 from benchmarks.serving.overload import TIMES
 
-READY_SECONDS = {"tensorflow": 5.0, "onnx": 1.5}
-MEGABYTES = {"tensorflow": 900.0, "onnx": 350.0}
+READY_SECONDS = {"keras": 5.0, "onnx": 1.5}
+MEGABYTES = {"keras": 900.0, "onnx": 350.0}
 GOOD_STATUSES = {"200", "429", "504"}
 
 

@@ -20,7 +20,6 @@ from benchmarks.serving.services import (
     running,
     running_heed,
 )
-from service.settings import Settings
 
 ONNX_LOCK = ROOT / "requirements" / "onnx.txt"
 
@@ -49,7 +48,7 @@ class Contender(NamedTuple):
     subject: str
 
 
-def heed(environments: Path, engine: str = "tensorflow", settings: Mapping[str, str] | None = None) -> Contender:
+def heed(environments: Path, engine: str = "keras", settings: Mapping[str, str] | None = None) -> Contender:
     """The service of this checkout, with the bundle that the peers serve too."""
     chosen = dict(settings or {})
     title = "Heed"
@@ -62,14 +61,14 @@ def heed(environments: Path, engine: str = "tensorflow", settings: Mapping[str, 
             python = environment(ONNX_LOCK, environments / "heed_onnx") / "python"
         return running_heed(python, BUNDLE, chosen)
 
-    name = "heed" if engine == "tensorflow" else f"heed-{engine}"
+    name = "heed" if engine == "keras" else f"heed-{engine}"
     subject = sources("service", "models") + str(sorted(chosen.items()))
     return Contender(name, title, start, "/predict", heed_body, _first_prediction, True, subject)
 
 
 def engines() -> tuple[str, ...]:
     """The engines that this checkout can serve with."""
-    return ("tensorflow", "onnx") if "engine" in Settings.model_fields and ONNX_LOCK.is_file() else ("tensorflow",)
+    return ("keras", "onnx")
 
 
 def of_peer(peer: Peer, variant: str, environments: Path) -> Contender:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import httpx
 
@@ -47,7 +47,7 @@ def running(
     """Start `command`, which listens on `port`, wait until `ready(url)`, and stop all that it started in the end.
 
     Raises:
-        RuntimeError: it ended by itself, or is not ready within `READY_SECONDS`; with the end of what it said.
+        RuntimeError: it is not ready within `READY_SECONDS`, or ended by itself; with the end of what it said.
     """
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as said:
@@ -64,16 +64,23 @@ def running(
         try:
             while not ready(url):
                 if process.poll() is not None or time.monotonic() - started > READY_SECONDS:
-                    said.seek(max(0, said.seek(0, os.SEEK_END) - 4000))
-                    state = "is not" if process.poll() is None else f"ended with status {process.returncode}"
-                    raise RuntimeError(
-                        f"Expected {command[0]} to be ready within {READY_SECONDS:.0f} s. It {state}. It said:\n"
-                        + said.read().decode(errors="replace")
-                    )
+                    limit = f"within {READY_SECONDS:.0f} s"
+                    raise RuntimeError(f"Expected {command[0]} to be ready {limit}. It is not. {_end(process, said)}")
                 time.sleep(0.02)
             yield Running(url, tree, time.monotonic() - started)
+            if process.poll() is not None:
+                raise RuntimeError(f"Expected {command[0]} to run on. {_end(process, said)}")
+        except OSError as error:  # what loads it got no connection
+            raise RuntimeError(f"Expected {command[0]} to answer. {error}. {_end(process, said)}") from error
         finally:
             _stop(process, tree)
+
+
+def _end(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:
+    """How it ended, if it did, and the last of what it said."""
+    said.seek(max(0, said.seek(0, os.SEEK_END) - 4000))
+    state = "It runs" if process.poll() is None else f"It ended with status {process.returncode}"
+    return f"{state}, and said:\n{said.read().decode(errors='replace')}"
 
 
 @contextmanager

@@ -44,10 +44,8 @@ def run(bench: Workbench) -> dict[str, Any]:
 
 
 def _engine(bench: Workbench, texts: Path) -> dict[str, Any]:
-    with _only_bundle() as models_dir:
-        asked = {"texts": str(texts), "seconds": bench.seconds(10)}
-        environment = {"HEED_MODELS_DIR": models_dir, "HEED_LOG_LEVEL": "error"}
-        told = _told([SERVE_PYTHON, "-m", "benchmarks.serving.limits.engine_alone"], asked, environment)
+    asked = {"bundle": str(BUNDLE), "texts": str(texts), "seconds": bench.seconds(10)}
+    told = _told([SERVE_PYTHON, "-m", "benchmarks.serving.limits.engine_alone"], asked)
     print(
         f"the engine alone: {told['texts_per_second']:.0f} texts/s together, {told['single_p50_ms']:.2f} ms for one",
         flush=True,
@@ -121,14 +119,14 @@ def _arithmetic(bench: Workbench) -> dict[str, Any]:
     return {"flops_per_token": flops_per_token(config), "gemm_peak_flops": peak}
 
 
-def _told(command: Sequence[str | Path], asked: dict[str, Any], environment: dict[str, str] | None = None) -> Any:
+def _told(command: Sequence[str | Path], asked: dict[str, Any]) -> Any:
     """What a program prints as JSON in its last line.
 
     Raises:
         RuntimeError: it failed; with the end of what it said.
     """
     full = [str(part) for part in (*command, json.dumps(asked))]
-    done = subprocess.run(full, cwd=ROOT, env=os.environ | (environment or {}), capture_output=True, text=True)
+    done = subprocess.run(full, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(full[:3])} ended with status {done.returncode}:\n{done.stderr[-4000:]}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -83,7 +83,7 @@ def figures() -> dict[str, dict[str, object]]:
             "after_p50_ms": 3.2,
         },
         "soak": {"requests": 200_000, "retraces": 0.0, "growth": 0.01, "megabytes": [[20_000, 500], [200_000, 505]]},
-        "startup": {"tensorflow": {"seconds_until_ready": [4.0, 4.2, 4.1], "megabytes_serving": 800.0}},
+        "startup": {"keras": {"seconds_until_ready": [4.0, 4.2, 4.1], "megabytes_serving": 800.0}},
     }
 
 
@@ -112,8 +112,8 @@ def test_every_line_is_met_by_figures_that_meet_it(figures: dict[str, dict[str, 
         (("overload", "after_p50_ms"), 5.0, "one second after"),
         (("soak", "retraces"), 1.0, "retraces"),
         (("soak", "growth"), 0.021, "growth of memory after"),
-        (("startup", "tensorflow", "seconds_until_ready"), [5.1, 5.2, 4.0], "ready"),
-        (("startup", "tensorflow", "megabytes_serving"), 901.0, "resident"),
+        (("startup", "keras", "seconds_until_ready"), [5.1, 5.2, 4.0], "ready"),
+        (("startup", "keras", "megabytes_serving"), 901.0, "resident"),
     ],
 )
 def test_a_figure_beyond_its_target_fails_its_line_alone(
