@@ -50,7 +50,7 @@ def band_scores(
     leading, tokens = _leading(queries), ops.shape(queries)[-2]
     clipped = _clipped(window, tokens)
     block = _block_size(clipped)
-    query_blocks = _in_blocks(queries, block)  # [..., blocks, block, features]
+    query_blocks = in_blocks(queries, block)  # [..., blocks, block, features]
     key_blocks = _reach(keys, clipped, block)  # [..., blocks, block + width - 1, features]
     scores = score(query_blocks, key_blocks)  # [..., blocks, block, block + width - 1]
     band = ops.reshape(_skewed(scores, clipped.width), (*leading, -1, clipped.width))
@@ -87,7 +87,7 @@ def band_context(band: Tensor, values: Tensor, window: Window) -> Tensor:
     tokens, features = ops.shape(values)[-2], values.shape[-1]
     clipped = _clipped(window, tokens)
     block = _block_size(clipped)
-    weights = _in_blocks(_narrowed(band, clipped, window), block)  # [..., blocks, block, width]
+    weights = in_blocks(_narrowed(band, clipped, window), block)  # [..., blocks, block, width]
     weights = _unskewed(weights)  # [..., blocks, block, block + width - 1]
     context = ops.matmul(weights, _reach(values, clipped, block))  # [..., blocks, block, features]
     return ops.reshape(context, (*_leading(context, 3), -1, features))[..., :tokens, :]  # [..., tokens, features]
@@ -115,7 +115,7 @@ def band_column_sums(band: Tensor, coefficients: Tensor, window: Window) -> Tens
     block = _block_size(clipped)
     coefficients = ops.expand_dims(coefficients, 1) if len(band.shape) == 4 else coefficients
     weighted = _narrowed(band, clipped, window) * ops.expand_dims(coefficients, -1)
-    reached = ops.sum(_unskewed(_in_blocks(weighted, block)), axis=-2)  # [..., blocks, block + width - 1]
+    reached = ops.sum(_unskewed(in_blocks(weighted, block)), axis=-2)  # [..., blocks, block + width - 1]
     # A block reaches its own part of the keys and the start of the next one's: the sums of both overlap.
     own = _padded(reached[..., :block], -2, 0, 1)  # [..., blocks + 1, block]
     next_one = _padded(_padded(reached[..., block:], -1, 0, block - clipped.width + 1), -2, 1, 0)
@@ -136,10 +136,10 @@ def band_distance_from_identity(band: Tensor, mask: Tensor | None, window: Windo
     """
     clipped = _clipped(window, ops.shape(band)[-2])
     block = _block_size(clipped)
-    rows = _unskewed(_in_blocks(_narrowed(band, clipped, window), block))  # [batch, blocks, block, block + width - 1]
+    rows = _unskewed(in_blocks(_narrowed(band, clipped, window), block))  # [batch, blocks, block, block + width - 1]
     real = ops.ones_like(band[..., :1]) if mask is None else ops.cast(ops.expand_dims(mask, -1), band.dtype)
     position = ops.arange(block, dtype="int32")
-    identity = ops.cast(ops.expand_dims(position, 1) == position, band.dtype) * _in_blocks(real, block)
+    identity = ops.cast(ops.expand_dims(position, 1) == position, band.dtype) * in_blocks(real, block)
     within = dot_scores(rows, rows) - identity  # [batch, blocks, block, block]
     # Rows of a block share keys with those of the next one, and of no other.
     across = dot_scores(
@@ -163,6 +163,24 @@ def unfold(states: Tensor, window: Window) -> Tensor:
     unfolded = _skewed(rows, clipped.width * features, features)  # [..., blocks, block, width * features]
     unfolded = ops.reshape(unfolded, (*leading, -1, clipped.width, features))[..., :tokens, :, :]
     return _padded(unfolded, -2, window.before - clipped.before, window.after - clipped.after)
+
+
+def in_blocks(states: Tensor, block: int | Tensor, before: int = 0, spare: int = 0) -> Tensor:
+    """Cut into blocks, after `before` zeros and with `spare` blocks at the end.
+
+    Args:
+        states: [..., tokens, last].
+        block: how many tokens make a block.
+        before: so many zeros stand before the first token.
+        spare: how many blocks of zeros follow the last that has a token.
+
+    Returns:
+        [..., blocks + spare, block, last], zeros where there is no token.
+    """
+    tokens = ops.shape(states)[-2]
+    blocks = (tokens + block - 1) // block + spare
+    padded = _padded(states, -2, before, blocks * block - before - tokens)
+    return ops.reshape(padded, (*_leading(states), -1, block, ops.shape(states)[-1]))
 
 
 def _clipped(window: Window, tokens: int | Tensor) -> Window:
@@ -197,17 +215,9 @@ def _padded(states: Tensor, axis: int, before: int | Tensor, after: int | Tensor
     return ops.pad(states, widths)
 
 
-def _in_blocks(states: Tensor, block: int, before: int = 0, spare: int = 0) -> Tensor:
-    """Cut into blocks, after `before` zeros and with `spare` blocks at the end: [..., blocks + spare, block, last]."""
-    tokens = ops.shape(states)[-2]
-    blocks = (tokens + block - 1) // block + spare
-    padded = _padded(states, -2, before, blocks * block - before - tokens)
-    return ops.reshape(padded, (*_leading(states), -1, block, states.shape[-1]))
-
-
 def _reach(states: Tensor, window: Window, block: int) -> Tensor:
     """What the queries of each block look at: [..., tokens, last] -> [..., blocks, block + width - 1, last]."""
-    blocks = _in_blocks(states, block, before=window.before, spare=1)  # [..., blocks + 1, block, last]
+    blocks = in_blocks(states, block, before=window.before, spare=1)  # [..., blocks + 1, block, last]
     return ops.concatenate([blocks[..., :-1, :, :], blocks[..., 1:, : window.width - 1, :]], axis=-2)
 
 

@@ -1,4 +1,4 @@
-"""Additive scores between all queries and keys, without holding a hidden state for every pair of them."""
+"""Additive scores between all queries and keys, without holding a hidden state for every pair of a long text."""
 
 import math
 from typing import Any
@@ -6,16 +6,19 @@ from typing import Any
 from keras import ops
 
 from models.masking import Tensor
+from models.windows import in_blocks
 
-# Measured: fewer are slower, as the loop and its sum cost more passes; more hold more maps.
-_UNITS_AT_ONCE = 4
+# How many numbers of hidden states are held at once: 4 MB of float32, all those of 181 tokens and 32 units. Measured
+# with 512 and 1,024 tokens: with a quarter of it the many rounds take a third longer; four times as much gains none.
+HELD_AT_ONCE = 2**20
 
 
 def additive_scores(queries: Tensor, keys: Tensor, kernel: Tensor) -> Tensor:
     """The scores e_tt' = sum over units u of kernel_u * tanh(queries_tu + keys_t'u).
 
-    Written out at once, the hidden states are [..., query, key, units], and a training step keeps them. Here a loop
-    adds them up, a few units at a time, and the gradient is a second loop that computes each hidden state again.
+    Where the hidden states of all pairs are known to be few, they are written out as the equation says: a loop would
+    take a text of 128 tokens a third longer. Else a loop takes as many queries at a time as have few enough, and its
+    gradient is a second loop that computes them again.
 
     Args:
         queries: float[..., query, units].
@@ -25,52 +28,56 @@ def additive_scores(queries: Tensor, keys: Tensor, kernel: Tensor) -> Tensor:
     Returns:
         float[..., query, key].
     """
-    # Units first: what a round of the loop reads then lies together.
-    score = ops.custom_gradient(_weighted_tanh)
-    return score(ops.moveaxis(queries, -1, 0), ops.moveaxis(keys, -1, 0), ops.convert_to_tensor(kernel))
+    tokens, hidden_of_one = ops.shape(queries)[-2], math.prod(ops.shape(keys))
+    rounds = tokens // (HELD_AT_ONCE // (hidden_of_one + 1) + 1) + 1
+    # A size that is neither a number nor a tensor is a symbol, with which JAX asks for shapes and computes nothing.
+    if rounds == 1 if isinstance(rounds, int) else not ops.is_tensor(rounds):
+        hidden = ops.tanh(ops.expand_dims(queries, -2) + ops.expand_dims(keys, -3))  # [..., query, key, units]
+        return ops.tensordot(hidden, kernel, 1)
+    block = (tokens + rounds - 1) // rounds
+    blocks = ops.moveaxis(in_blocks(queries, block), -3, 0)  # [blocks, ..., block, units]
+    score = ops.custom_gradient(_scores_of_blocks)
+    # Units first: what a sum over them adds up then lies in long rows.
+    scores = score(ops.moveaxis(blocks, -1, 1), ops.moveaxis(keys, -1, 0), ops.convert_to_tensor(kernel))
+    scores = ops.moveaxis(scores, 0, -3)  # [..., blocks, block, key]
+    return ops.reshape(scores, (*ops.shape(scores)[:-3], -1, ops.shape(keys)[-2]))[..., :tokens, :]
 
 
-def _weighted_tanh(queries: Tensor, keys: Tensor, kernel: Tensor) -> tuple[Tensor, Any]:
-    """Of queries[units, ..., query], keys[units, ..., key] and kernel[units], the scores and their gradient."""
+def _scores_of_blocks(queries: Tensor, keys: Tensor, kernel: Tensor) -> tuple[Tensor, Any]:
+    """Of queries[blocks, units, ..., block] and keys[units, ..., key]: float[blocks, ..., block, key], its gradient."""
     queries, keys, kernel = (ops.convert_to_tensor(each) for each in (queries, keys, kernel))  # NumPy's to jax.grad
-    units = kernel.shape[0]
-    at_once = math.gcd(units, _UNITS_AT_ONCE)
-    rounds = [ops.reshape(each, (units // at_once, at_once, *ops.shape(each)[1:])) for each in (queries, keys, kernel)]
 
-    def add(step: Any, scores: Tensor) -> Tensor:
-        # A product and not a sum of several: of such a sum TensorFlow's graph optimiser makes one AddN, and the rounds
-        # of a loop in training fight for its buffer ("AlreadyExistsError: ... AddOpsRewrite ... tmp_var").
-        of_queries, of_keys, of_kernel = (each[step] for each in rounds)
-        return scores + ops.tensordot(of_kernel, _hidden(of_queries, of_keys, scores), 1)
+    def score(_: Tensor, of_block: Tensor) -> tuple[Tensor, Tensor]:
+        scores = ops.tensordot(kernel, _hidden(of_block, keys), 1)  # [..., block, key]
+        return scores, scores  # TensorFlow's scan carries what has the shape of its results
 
     def gradient(*arguments: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         upstream = arguments[0] if upstream is None else upstream  # PyTorch is given more, and this one by name
 
-        def add(unit: Any, gradients: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        def add(index: Any, gradients: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
             of_queries, of_keys, of_kernel = gradients
-            hidden = _hidden(queries[unit], keys[unit], of_kernel)
-            weighted = upstream * hidden
-            slope = kernel[unit] * (upstream - weighted * hidden)  # [..., query, key]
+            # A graph of TensorFlow runs ten rounds of such a loop at once, and would hold their hidden states together.
+            wait = 0 * of_kernel[0]
+            hidden = _hidden(queries[index] + wait, keys)  # [units, ..., block, key]
+            slope = upstream[index] * (1 - hidden * hidden)
             return (
-                _with_row(of_queries, unit, ops.sum(slope, axis=-1)),
-                _with_row(of_keys, unit, ops.sum(slope, axis=-2)),
-                _with_row(of_kernel, unit, ops.sum(weighted)),
+                _with_row(of_queries, index, ops.sum(slope, axis=-1)),
+                of_keys + ops.sum(slope, axis=-2),
+                of_kernel + ops.tensordot(hidden, upstream[index], len(upstream.shape) - 1),
             )
 
         nothing = (ops.zeros_like(queries), ops.zeros_like(keys), ops.zeros_like(kernel))
-        return ops.fori_loop(0, units, add, nothing)
+        of_queries, of_keys, of_kernel = ops.fori_loop(0, ops.shape(queries)[0], add, nothing)
+        each_unit = ops.reshape(kernel, (-1, *[1] * (len(keys.shape) - 1)))
+        return of_queries * each_unit, of_keys * each_unit, of_kernel
 
-    nothing = ops.zeros_like(ops.expand_dims(queries[0], -1) + ops.expand_dims(keys[0], -2))
-    return ops.fori_loop(0, units // at_once, add, nothing), gradient
+    nothing = ops.zeros((*ops.shape(queries)[2:], ops.shape(keys)[-1]), dtype=queries.dtype)
+    return ops.scan(score, nothing, queries)[1], gradient
 
 
-def _hidden(queries: Tensor, keys: Tensor, earlier: Tensor) -> Tensor:
-    """The tanh of queries[..., query] + keys[..., key], computed when `earlier` is: float[..., query, key].
-
-    A graph of TensorFlow runs ten rounds of a loop at once, and would hold their maps together.
-    """
-    wait = 0 * ops.reshape(earlier, (-1,))[0]
-    return ops.tanh(ops.expand_dims(queries, -1) + ops.expand_dims(keys + wait, -2))
+def _hidden(queries: Tensor, keys: Tensor) -> Tensor:
+    """The hidden states of queries[units, ..., query] and keys[units, ..., key]: float[units, ..., query, key]."""
+    return ops.tanh(ops.expand_dims(queries, -1) + ops.expand_dims(keys, -2))
 
 
 def _with_row(rows: Tensor, index: Any, row: Tensor) -> Tensor:

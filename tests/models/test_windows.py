@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -18,6 +17,7 @@ from models.windows import (
     band_to_map,
     unfold,
 )
+from tests.derivatives import derivatives
 from tests.layer_checks import to_numpy
 
 WINDOWS = [Window(0, 0), Window(1, 1), Window(2, 1), Window(4, 0), Window(0, 3), Window(9, 9), Window(20, 3)]
@@ -211,24 +211,3 @@ def test_gradients_are_those_of_the_whole_map(window: Window) -> None:
         derivatives(in_a_band, queries, keys, values), derivatives(in_a_map, queries, keys, values), strict=True
     ):
         np.testing.assert_allclose(received, expected, rtol=1e-3, atol=1e-3)
-
-
-def derivatives(function: Callable[..., Any], *arguments: np.ndarray) -> list[np.ndarray]:
-    """Of a scalar function with respect to each of its arguments."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return [np.asarray(each) for each in jax.grad(function, argnums=tuple(range(len(arguments))))(*arguments)]
-    if keras.backend.backend() == "torch":
-        import torch
-
-        leaves = [torch.tensor(each, requires_grad=True) for each in arguments]
-        function(*leaves).backward()
-        return [leaf.grad.numpy() for leaf in leaves]
-    import tensorflow as tf
-
-    leaves = [tf.constant(each) for each in arguments]
-    with tf.GradientTape() as tape:
-        tape.watch(leaves)
-        value = function(*leaves)
-    return [each.numpy() for each in tape.gradient(value, leaves)]

@@ -1,9 +1,69 @@
-"""The loop that adds up additive scores, as a training step runs it."""
+"""Additive scores and their gradient, all at once and block by block, and as a training step runs them."""
+
+from typing import Any
 
 import keras
 import numpy as np
+import pytest
+from keras import ops
 
-from models.layers import MaskedPooling, SeqSelfAttention
+from models.layers import MaskedPooling, SeqSelfAttention, additive_scores
+from tests.derivatives import derivatives
+
+GENERATOR = np.random.default_rng(5)
+QUERIES, KEYS, KERNEL, DIRECTION = (
+    GENERATOR.normal(size=shape).astype("float32") for shape in ((2, 3, 7, 4), (2, 3, 5, 4), (4,), (2, 3, 7, 5))
+)
+# Of 2 x 3 texts of 7 queries: one a round, three a round with the last round short, and all of them.
+HELD = pytest.mark.parametrize("held", [1, 2 * 3 * 5 * 4 * 3, 2**20])
+
+
+def published(queries: Any, keys: Any, kernel: Any) -> Any:
+    return ops.sum(ops.tanh(ops.expand_dims(queries, -2) + ops.expand_dims(keys, -3)) * kernel, axis=-1)
+
+
+@HELD
+def test_whatever_is_held_at_once_the_score_is_its_equation(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(additive_scores, "HELD_AT_ONCE", held)
+    received = additive_scores.additive_scores(QUERIES, KEYS, KERNEL)
+    expected = np.tanh(QUERIES[..., :, None, :] + KEYS[..., None, :, :]) @ KERNEL
+    np.testing.assert_allclose(ops.convert_to_numpy(received), expected, rtol=1e-5, atol=1e-5)
+
+
+@HELD
+def test_whatever_is_held_at_once_the_gradient_is_its_equation(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(additive_scores, "HELD_AT_ONCE", held)
+    received, expected = (
+        derivatives(lambda *given, form=form: ops.sum(form(*given) * ops.array(DIRECTION)), QUERIES, KEYS, KERNEL)
+        for form in (additive_scores.additive_scores, published)
+    )
+    for one, other in zip(received, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@HELD
+def test_a_graph_for_texts_of_any_length_gives_the_same(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setattr(additive_scores, "HELD_AT_ONCE", held)
+    unknown = [tf.TensorSpec((None, 3, None, 4)), tf.TensorSpec((None, 3, None, 4)), tf.TensorSpec((4,))]
+
+    @tf.function(input_signature=unknown, autograph=False)
+    def step(*given: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            scores = additive_scores.additive_scores(*given)
+            value = tf.reduce_sum(scores**2)
+        return scores, *tape.gradient(value, given)
+
+    for batch, queries, keys in ((2, 7, 5), (1, 1, 1), (2, 4, 0), (0, 4, 4)):
+        given = QUERIES[:batch, :, :queries], KEYS[:batch, :, :keys], KERNEL
+        scores, *gradients = step(*given)
+        expected = published(*given)
+        np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
+        slopes = derivatives(lambda *each: ops.sum(published(*each) ** 2), *given)
+        for one, other in zip(gradients, slopes, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_steps_of_many_widths_can_be_trained_one_after_the_other() -> None:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from models.layers import SeqSelfAttention
+from models.layers.additive_scores import HELD_AT_ONCE
 
-TOKENS, FEATURES, UNITS, BATCH = 512, 8, 32, 2
+TOKENS, FEATURES, UNITS, BATCH = 2048, 8, 32, 2
 
 
 def graphs_of(graph: Any) -> Iterator[Any]:
@@ -51,14 +52,14 @@ def largest_tensor(layer: SeqSelfAttention, **asked: bool) -> int:
 @pytest.mark.parametrize("attention_type", ["additive", "multiplicative"])
 def test_a_width_makes_no_map_of_all_pairs(attention_type: Any, history_only: bool, weight: float) -> None:
     layer = SeqSelfAttention(UNITS, 15, attention_type, history_only=history_only, attention_regularizer_weight=weight)
-    assert largest_tensor(layer, return_band=True) <= BATCH * TOKENS * 4 * UNITS
+    assert largest_tensor(layer, return_band=True) <= HELD_AT_ONCE < BATCH * TOKENS**2
     assert largest_tensor(layer, return_attention_scores=True) >= BATCH * TOKENS**2  # so this sees what it looks for
 
 
 @pytest.mark.parametrize("history_only", [False, True])
 def test_additive_scores_hold_no_hidden_state_of_every_pair(history_only: bool) -> None:
     layer = SeqSelfAttention(UNITS, history_only=history_only, attention_regularizer_weight=0.1)
-    assert BATCH * TOKENS**2 <= largest_tensor(layer) <= 4 * BATCH * TOKENS**2  # of 32 units, four at once
+    assert BATCH * TOKENS**2 <= largest_tensor(layer) <= 1.01 * BATCH * TOKENS**2  # a last block that is not full
 
 
 def test_the_published_scores_hold_the_hidden_state_of_every_pair() -> None:
