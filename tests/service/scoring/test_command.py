@@ -1,0 +1,81 @@
+"""`python -m service score`, as it is typed."""
+
+import csv
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.scoring.errors import ScoreError
+from service.scoring.tables import Table, open_reader
+from tests.service.running import ROOT
+from tests.service.scoring.conftest import Score
+from tests.service.scoring.test_run import write
+from tests.service.test_main import heed
+
+PAGE = (ROOT / "docs" / "scoring.md").read_text(encoding="utf-8")
+
+
+def test_the_example_of_the_page_gives_what_is_shown(tmp_path: Path) -> None:
+    before, after = re.findall(r"^```csv\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "reviews.csv").write_text(before)
+    place = tmp_path / "scored.csv"
+    done = heed(ROOT / "models" / "saved", "score", str(tmp_path / "reviews.csv"), "-o", str(place))
+    assert done.returncode == 0, done.stderr
+    shown, written = (list(csv.DictReader(io.StringIO(text))) for text in (after, place.read_text()))
+    assert len(written) == len(shown)
+    for row, expected in zip(written, shown, strict=True):
+        assert list(row) == list(expected)
+        for name, value in expected.items():
+            near = name.startswith(("probability", "score")) and value
+            assert (float(row[name]) if near else row[name]) == (
+                pytest.approx(float(value), abs=2e-4) if near else value
+            )
+    assert re.search(rb"4 rows, 1 error, see the column; \d+\.\d s, [\d,]+ rows/s: ", done.stderr)
+
+
+def test_every_added_column_is_on_the_page(score_file: Score, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv")
+    score_file(source, tmp_path / "out.jsonl", tokens=True, explain=True)
+    row = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])
+    told = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
+    added = [name for name in row if name not in ("id", "text", "by", "score_positive")]
+    assert told == ["score_LABEL" if name == "score_negative" else name for name in added]
+
+
+def test_streams(models_dir: Path) -> None:
+    done = heed(models_dir, "score", "-", "-o", "-", stdin=b'{"text": "A dull film."}\n{"text": 1}\n')
+    assert done.returncode == 0, done.stderr
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["label"] in ("negative", "positive")
+    assert "the number 1" in second["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["in.csv", "-o", "out.xlsx"], "out.xlsx"),
+        (["in.csv", "-o", "out.csv", "--resume", "--force"], "--resume or --force"),
+        (["in.csv", "-o", "out.csv", "--model", "nope"], "'default', 'stars'"),
+        (["-", "-o", "out.csv"], "standard input is read"),
+    ],
+    ids=lambda value: " ".join(value)[-20:],
+)
+def test_a_mistake_is_told_in_a_line(models_dir: Path, tmp_path: Path, arguments: list[str], expected: str) -> None:
+    write(tmp_path / "in.csv")
+    placed = [str(tmp_path / each) if each.startswith(("in.", "out.")) else each for each in arguments]
+    done = heed(models_dir, "score", *placed)
+    assert done.returncode == 2
+    assert expected in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_without_pyarrow_parquet_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "service.scoring.parquet_table", raising=False)
+    with pytest.raises(ScoreError, match=r"pyarrow.*heed\[cpu,parquet\]"):
+        open_reader(Table(tmp_path / "in.parquet", "parquet"), "text", Table(None, "jsonl"), 8)
