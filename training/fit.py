@@ -12,7 +12,7 @@ from training.batches import pad_batch, shuffled_batches
 from training.calibrate import fit_temperature, negative_log_likelihood
 from training.checkpoint import Checkpoint, Progress
 from training.config import TrainConfig
-from training.forward import JIT_COMPILE, predict_logits
+from training.forward import compiled, predict_logits, trains_compiled
 from training.optimizer import make_adam
 from training.recurrence import with_fused_recurrence
 
@@ -59,6 +59,9 @@ class Fit:
         checkpoint: Checkpoint,
     ) -> None:
         self._net = with_fused_recurrence(keras.Model(model.input, model.output["logits"]))
+        self._compile = trains_compiled(config)
+        # On TensorFlow another model of the same variables reads; on JAX a model that trains keeps them to itself.
+        self._reader = self._net if keras.backend.backend() == "jax" else compiled(self._net)
         self._embedding = model.get_layer(EMBEDDING)
         self._config = config
         self._train = train
@@ -99,7 +102,7 @@ class Fit:
             ),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
-            jit_compile=JIT_COMPILE,
+            jit_compile=self._compile,
         )
         self._net.optimizer.build(self._net.trainable_variables)
 
@@ -120,7 +123,7 @@ class Fit:
 
     def _end_epoch(self) -> dict[str, float | int | str]:
         """Measure the weights on validation and keep them if they are the best."""
-        logits = predict_logits(self._net, self._validation.ids)
+        logits = predict_logits(self._reader, self._validation.ids)
         # What is saved is calibrated, so being too sure of itself is no reason to stop.
         temperature = fit_temperature(logits, self._validation.labels)
         loss = negative_log_likelihood(logits, self._validation.labels, temperature)

@@ -6,17 +6,30 @@ import keras
 import numpy as np
 
 from training.batches import batches_by_length, pad_batch
+from training.config import TrainConfig
 
-# TensorFlow trains and reads a recurrent encoder over batches of many widths faster as a plain graph than compiled anew
-# by XLA for each width; JAX has no other way than to compile.
-JIT_COMPILE = keras.backend.backend() == "jax"
+_ALWAYS = keras.backend.backend() == "jax"  # which has no other way
 
 
 def compiled(model: keras.Model) -> keras.Model:
-    """A model of the same weights that `predict_texts` may run; `model` itself stays as it is."""
+    """A model of the same weights that `predict_logits` may run; `model` itself stays as it is.
+
+    On TensorFlow it is a plain graph: a pass over the texts is over before XLA has compiled it for each width.
+    """
     forward = keras.Model(model.input, model.output)
-    forward.compile(jit_compile=JIT_COMPILE)
+    forward.compile(jit_compile=_ALWAYS)
     return forward
+
+
+def trains_compiled(config: TrainConfig) -> bool:
+    """Whether XLA trains this classifier in less time than TensorFlow's plain graph.
+
+    A local or sparse attention is many small operations on a map or a band of it, which XLA makes into few, in half the
+    time. All else is as quick as a graph, or quicker, the recurrent encoders above all, and XLA would compile it for
+    every width. docs/training.md has the figures.
+    """
+    model = config.model
+    return _ALWAYS or model.get("mechanism") in ("local", "sparse") or "attention_width" in model.get("attention", {})
 
 
 def predict_logits(forward: keras.Model, ids: Sequence[np.ndarray], batch_size: int = 128) -> np.ndarray:

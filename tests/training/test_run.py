@@ -121,3 +121,24 @@ def test_early_stopping_ends_a_phase_and_keeps_its_best_weights(corpus: Corpus, 
     assert losses.index(min(losses)) == len(losses) - 1 - hopeless.patience
     # the temperature is fitted on the same texts afterwards, so it can but lower the loss of the weights that were kept
     assert card.metrics["validation"]["nll"] <= min(losses) + 1e-4
+
+
+def test_a_classifier_that_xla_trains_learns_the_same(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {
+        **TINY.model,
+        "encoder": "convolution",
+        "mechanism": "local",
+        "attention": {"neighbors": 2, "heads": 1},
+    }
+    still = dict.fromkeys(("embedding_dropout", "dropout"), 0.0)  # each way has random numbers of its own
+    config = TINY.model_copy(update={"vectors": False, "model": {**small, **still}, "phases": TINY.phases[:1]})
+    assert training.fit.trains_compiled(config)
+    cards = []
+    for rule in (training.fit.trains_compiled, lambda config: False):
+        monkeypatch.setattr(training.fit, "trains_compiled", rule)
+        out = tmp_path / str(len(cards))
+        cards.append(train(config, corpus, out, work=tmp_path / "work", resume=False, watcher=Silent()))
+    for one, other in zip(*(card.training["history"] for card in cards), strict=True):
+        assert one == pytest.approx(other, abs=1e-3)
