@@ -71,7 +71,9 @@ def measured(
     config: TrainConfig, ways: list[Way], batches: Batches, rounds: int
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Processor seconds of a step, and of the first pass over the batches, by way."""
-    nets, first, later = {}, {}, defaultdict(float)
+    nets: dict[str, keras.Model] = {}
+    first: dict[str, float] = {}
+    later: defaultdict[str, float] = defaultdict(float)
     for way in ways:
         nets[way.name] = _net(config, way)
         first[way.name] = _pass(nets[way.name], batches)
