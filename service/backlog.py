@@ -59,7 +59,7 @@ class Backlog:
         max_tokens: tokens that are admitted and not yet answered, at most.
         largest_batch: texts in a batch, at most.
         max_batch_tokens: padded tokens in a batch, at most; a single text always goes.
-        patience_seconds: a text that has waited longer is not passed over for a fuller batch.
+        patience_seconds: a text that has waited longer is not passed over any more.
     """
 
     def __init__(
@@ -143,8 +143,9 @@ class Backlog:
     def take(self, now: float) -> Sequence[Item]:
         """The next batch; empty where nothing waits. It counts as unanswered until it is settled.
 
-        The oldest text goes, unless the texts of some other length fill a batch and it has not waited for long; with it
-        go others of its length or a little less, oldest first. Items whose deadline has passed are dropped on the way.
+        Texts of a length that fill a batch go first, then the shortest, but the oldest of all if it has waited for
+        long; with them go others of their length or a little less, oldest first. Items whose deadline has passed are
+        dropped on the way.
         """
         with self._changed:
             batch: list[Item] = []
@@ -178,7 +179,7 @@ class Backlog:
         entered, oldest = heads[0]
         if now - entered > self._patience_seconds:
             return oldest
-        return next((bucket for _, bucket in heads if self._fills_a_batch(bucket)), oldest)
+        return next((bucket for _, bucket in heads if self._fills_a_batch(bucket)), min(self._waiting))
 
     def _fills_a_batch(self, bucket: int) -> bool:
         room = self._room(bucket)

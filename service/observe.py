@@ -45,6 +45,11 @@ class RequestFacts:
         return ", ".join(f"{stage};dur={1000 * seconds:.2f}" for stage, seconds in self.stages.items())
 
 
+def request_id_of(asked: str) -> str:
+    """The id that a client asked for, or one of ours where that is none."""
+    return asked if _REQUEST_ID_FORM.fullmatch(asked) else f"{random.getrandbits(128):032x}"
+
+
 def facts_of(request: Request) -> RequestFacts:
     """The facts of the request that is being answered, to be filled in."""
     facts: RequestFacts = request.scope["heed.facts"]
@@ -63,8 +68,7 @@ class Observe:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        asked = Headers(scope=scope).get(REQUEST_ID, "")
-        facts = RequestFacts(asked if _REQUEST_ID_FORM.fullmatch(asked) else f"{random.getrandbits(128):032x}")
+        facts = RequestFacts(request_id_of(Headers(scope=scope).get(REQUEST_ID, "")))
         scope["heed.facts"] = facts
         started = time.perf_counter()
         status = 0

@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.door import door_of
 from service.engines import prepare_process
 from service.observe import configure_logging
 from service.settings import Settings
@@ -76,6 +77,7 @@ def serve(settings: Settings) -> None:
         app,
         host=settings.host,
         port=settings.port,
+        http=door_of(app),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         (16, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024),
         description="Padded lengths in tokens that are compiled; a text takes the next one up.",
     )
-    max_batch_tokens: PositiveInt = Field(4096, description="Padded tokens in one forward pass, at most.")
+    max_batch_tokens: PositiveInt = Field(2048, description="Padded tokens in one forward pass, at most.")
     engine_threads: int = Field(
         0, ge=0, description="Forward passes of a model at once; 0: one for each core that the process may use."
     )

@@ -1,0 +1,120 @@
+"""The door of a service that is full: a request is refused there before anything of it is parsed.
+
+At several times the load that it can answer, reading all requests only to refuse most of them would take the event loop
+from those that were let in, and its sockets would become a queue without bound.
+"""
+
+import re
+import time
+from typing import Any
+
+import orjson
+import structlog
+from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.errors import PROBLEM_MEDIA_TYPE, Overloaded, problem_document
+from service.observe import REQUEST_ID, request_id_of
+from service.predicting import PREDICT_PATH
+from service.registry import Registry
+
+_BEGINNING = f"POST {PREDICT_PATH} HTTP/1.1\r\n".encode()
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,10})[ \t]*(?=\r\n)")
+_NAMED_ID = re.compile(rb"\r\n" + REQUEST_ID.lower().encode() + rb":[ \t]*([!-~]*)[ \t]*\r\n", re.IGNORECASE)
+# What changes where a message ends, or what the client waits for, is the parser's business.
+_NOT_FOR_THE_DOOR = (b"\r\ntransfer-encoding:", b"\r\nexpect:", b"\r\nconnection:", b"\r\nupgrade:")
+_TELL_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+def door_of(app: Starlette) -> type[HttpToolsProtocol]:
+    """The protocol of the service's connections, for `uvicorn.Config(http=...)`.
+
+    A whole `POST /predict` that comes in one piece, names no model and would find the default model's queue full gets
+    its 429 at once: the same document as from the route, with the same headers. All else is uvicorn's.
+    """
+    keeper = _Doorkeeper(app)
+
+    class Door(HttpToolsProtocol):
+        between_messages = True
+
+        def data_received(self, data: bytes) -> None:
+            idle = self.between_messages and (self.cycle is None or self.cycle.response_complete)
+            refusal = keeper.refusal(data) if idle and not self.pipeline and data.startswith(_BEGINNING) else None
+            if refusal is None:
+                super().data_received(data)
+                return
+            self._unset_keepalive_if_required()
+            head, body = refusal
+            dated = b"".join(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers)
+            self.transport.write(head + dated + b"\r\n" + body)
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+        def on_message_begin(self) -> None:
+            self.between_messages = False
+            super().on_message_begin()
+
+        def on_message_complete(self) -> None:
+            self.between_messages = True
+            super().on_message_complete()
+
+    return Door
+
+
+class _Doorkeeper:
+    """Knows whether the service is full, and counts whom it sent away."""
+
+    def __init__(self, app: Starlette) -> None:
+        self._state: Any = app.state
+        self._refused = 0
+        self._told = time.monotonic()
+
+    def refusal(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Head, without its empty line, and body of the answer to `data` if it is to be refused here."""
+        registry: Registry = self._state.registry
+        default = registry.served.get(self._state.settings.default_model)
+        if default is None or self._state.draining:
+            return None
+        try:
+            default.batcher.refuse_if_full()
+        except Overloaded as full:
+            return self._answer(data, full) if _is_whole(data) else None
+        return None
+
+    def _answer(self, data: bytes, full: Overloaded) -> tuple[bytes, bytes]:
+        self._count()
+        named = _NAMED_ID.search(data[: data.index(b"\r\n\r\n") + 2])
+        body = orjson.dumps(problem_document(full, instance=PREDICT_PATH))
+        headers = {
+            **full.headers,
+            "Content-Length": str(len(body)),
+            "Content-Type": PROBLEM_MEDIA_TYPE,
+            REQUEST_ID: request_id_of(named.group(1).decode("ascii") if named else ""),
+        }
+        lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
+        return f"HTTP/1.1 429 Too Many Requests\r\n{lines}".encode("ascii"), body
+
+    def _count(self) -> None:
+        self._state.metrics.requests.labels(PREDICT_PATH, "POST", "429").inc()
+        self._refused += 1
+        now = time.monotonic()
+        if now - self._told > _TELL_SECONDS:
+            log.warning("requests refused at the door", count=self._refused)
+            self._refused, self._told = 0, now
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether `data` is one request from its first byte to its last, for the default model, with nothing special."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or b'"model"' in data:
+        return False
+    head = data[: end + 2].lower().replace(b"\r\nconnection: keep-alive\r\n", b"\r\n")
+    lengths = _LENGTH.findall(head)
+    return (
+        len(lengths) == 1
+        and len(data) == end + 4 + int(lengths[0])
+        and not any(special in head for special in _NOT_FOR_THE_DOOR)
+    )
