@@ -1,6 +1,8 @@
-# Three targets: cpu (the default) serves, gpu serves and trains on NVIDIA GPUs, train trains on a CPU.
+# Four targets: cpu (the default) serves, onnx serves without Keras and TensorFlow, gpu serves and trains on NVIDIA GPUs, train trains
+# on a CPU.
 #
 #   docker build -t heed:cpu .
+#   docker build -t heed:onnx --target onnx --build-arg VARIANT=onnx .
 #   docker build -t heed:gpu --target gpu --build-arg VARIANT=gpu .
 #   docker build -t heed:train --target train --build-arg VARIANT=train .
 #
@@ -21,6 +23,12 @@ ARG TARGETARCH
 ARG VARIANT=serve
 COPY requirements/train.txt /requirements/
 RUN install-lock train
+
+FROM builder AS environment-onnx
+ARG TARGETARCH
+ARG VARIANT=serve
+COPY requirements/onnx.txt /requirements/
+RUN install-lock onnx
 
 FROM builder AS environment-serve
 ARG TARGETARCH
@@ -74,6 +82,14 @@ USER 10001:10001
 HEALTHCHECK NONE
 ENTRYPOINT ["/opt/heed/bin/python", "-m", "training"]
 CMD ["--help"]
+
+FROM runtime AS onnx
+ENV HEED_ENGINE=onnx
+COPY --from=environment-onnx /opt/heed /opt/heed
+COPY --from=source /app/models /app/models
+COPY --from=source /app/service /app/service
+COPY --from=source --chown=10001:10001 /saved /app/models/saved
+USER 10001:10001
 
 FROM runtime AS cpu
 COPY --from=environment-serve /opt/heed /opt/heed

@@ -40,8 +40,9 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Container:
-    """The running service: its id, and where it answers."""
+    """The running service: its name in docker-compose.yml, its id, and where it answers."""
 
+    service: str
     id: str
     url: str
 
@@ -62,21 +63,21 @@ def compose() -> list[str]:
     return [*(["docker", "compose"] if plugin else ["docker-compose"]), "--project-name", PROJECT]
 
 
-@pytest.fixture(scope="module")
-def container(compose: list[str]) -> Iterator[Container]:
+@pytest.fixture(scope="module", params=["heed", "heed-onnx"])
+def container(request: pytest.FixtureRequest, compose: list[str]) -> Iterator[Container]:
     """The service, healthy, on bundles of a volume that did not exist before."""
-    port = free_port()
-    run(*compose, "down", "--volumes")
+    port, service = free_port(), request.param
+    run(*compose, "down", "--volumes", COMPOSE_PROFILES="onnx")
     try:
-        run(*compose, "up", "--build", "--detach", "heed", HEED_PORT=str(port))
-        started = Container(run(*compose, "ps", "--quiet", "heed"), f"http://127.0.0.1:{port}")
+        run(*compose, "up", "--build", "--detach", service, HEED_PORT=str(port))
+        started = Container(service, run(*compose, "ps", "--quiet", service), f"http://127.0.0.1:{port}")
         began = time.monotonic()
         while started.facts()["State"]["Health"]["Status"] != "healthy":
             assert time.monotonic() - began < READY_SECONDS, run("docker", "logs", started.id)
             time.sleep(0.2)
         yield started
     finally:
-        run(*compose, "down", "--volumes")
+        run(*compose, "down", "--volumes", COMPOSE_PROFILES="onnx")
 
 
 def test_answers_a_prediction(container: Container) -> None:
@@ -116,9 +117,17 @@ def test_holds_nothing_but_what_it_serves_with(container: Container) -> None:
     for program in ("gcc", "strip", "/opt/heed/bin/pip"):
         assert container.sh(f"command -v {program}").returncode != 0, program
     packages = container.sh("ls /opt/heed/lib/python3.11/site-packages").stdout.split()
-    assert "tensorflow" in packages
-    assert not {"pip", "pytest", "scipy", "sklearn", "matplotlib", "jax"} & set(packages)
+    engines = {"tensorflow", "keras", "h5py"}, {"onnxruntime"}
+    needed, spared = engines if container.service == "heed" else engines[::-1]
+    assert needed <= set(packages)
+    assert not ({"pip", "pytest", "scipy", "sklearn", "matplotlib", "jax", "onnx", "tf2onnx"} | spared) & set(packages)
     assert container.sh("find / -xdev -path '*/.cache/pip' 2>/dev/null").stdout == ""
+
+
+def test_onnx_runtime_needs_little_memory(container: Container) -> None:
+    if container.service == "heed-onnx":
+        kilobytes = int(container.sh("grep VmHWM /proc/1/status").stdout.split()[1])
+        assert kilobytes < 350_000
 
 
 def test_byte_code_is_compiled_for_every_module_of_ours(container: Container) -> None:
