@@ -23,6 +23,8 @@ from benchmarks.serving.load.samples import Samples
 MOST_CONNECTIONS = 2048
 LAST_ANSWERS_SECONDS = 60.0
 """How long after the end of a run answers are waited for."""
+IDLE_SECONDS = 2.0
+"""A connection that was idle for longer is not used again, as in clients' pools: the server may be closing it."""
 _KEEP_EVERY = 499
 
 
@@ -64,7 +66,7 @@ class _Run:
         self._requests = requests
         self._numbers = count()
         self._under_way: dict[Connection, tuple[float, int]] = {}
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[Connection, float]] = []  # with the moment since when
         self._waiting: deque[tuple[float, int]] = deque()
         self._connections = 0
         self._rows: list[tuple[float, float, int, int]] = []
@@ -76,10 +78,9 @@ class _Run:
 
     async def closed(self, connections: int, seconds: float) -> Outcome:
         self._closed_loop = True
-        for _ in range(connections):
-            self._idle.append(await self._connect())
+        opened = [await self._connect() for _ in range(connections)]
         cpu = self._begin(seconds)
-        for connection in [self._idle.pop() for _ in range(connections)]:
+        for connection in opened:
             self._send(connection, time.perf_counter(), self._next())
         await asyncio.sleep(seconds)
         return await self._finish(seconds, cpu)
@@ -104,7 +105,7 @@ class _Run:
         while (self._under_way or self._waiting or self._tasks) and time.perf_counter() < given_up:
             await asyncio.sleep(0.01)
         self._waiting.clear()
-        for connection in [*self._under_way, *self._idle]:
+        for connection in [*self._under_way, *(idle for idle, _ in self._idle)]:
             connection.close()
         await asyncio.sleep(0.01)  # what is under way yet is lost now
         rows = np.array(self._rows, dtype=np.float64).reshape(-1, 4)
@@ -117,11 +118,14 @@ class _Run:
         return next(self._numbers)
 
     def _dispatch(self, due: float, number: int) -> None:
+        oldest = time.perf_counter() - IDLE_SECONDS
         while self._idle:
-            connection = self._idle.pop()
-            if connection.open:
+            connection, since = self._idle.pop()
+            if connection.open and since > oldest:
                 self._send(connection, due, number)
                 return
+            self._connections -= 1
+            connection.close()
         self._waiting.append((due, number))
         if self._connections < MOST_CONNECTIONS:
             self._spawn_connection()
@@ -153,7 +157,7 @@ class _Run:
         elif self._closed_loop and now < self._ends:
             self._send(connection, now, self._next())
         else:
-            self._idle.append(connection)
+            self._idle.append((connection, now))
 
     def _spawn_connection(self) -> None:
         self._connections += 1
