@@ -105,19 +105,20 @@ class Backlog:
             self._waiting_tokens += needed
             self._changed.notify(len(items))
 
-    def refuse_if_full(self) -> None:
-        """Raise what `admit` would for any item.
+    def refuse_if_full(self, coming: int = 0) -> None:
+        """Raise what `admit` would for any item, or will once `coming` tokens are here.
 
         Raises:
             Overloaded: no room is left.
         """
-        if self.tokens >= self._max_tokens and self._waiting_tokens:
-            raise self._overloaded(self.tokens - self._max_tokens + 1)
+        tokens = max(self.tokens, coming)
+        if tokens >= self._max_tokens and self._waiting_tokens:
+            raise self._overloaded(tokens - self._max_tokens + 1)
 
     def _overloaded(self, excess: int) -> Overloaded:
         """What to tell a client for whom there are `excess` tokens too many."""
         rate = self.tokens_per_second
-        wait = _RETRY_UNKNOWN if rate is None else min(excess, self.tokens) / rate
+        wait = _RETRY_UNKNOWN if rate is None else excess / rate
         return Overloaded(min(max(wait, _RETRY_AT_LEAST), _RETRY_AT_MOST))
 
     def leave(self, items: Iterable[Item]) -> None:

@@ -85,13 +85,16 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def refuse_if_full(self) -> None:
+    def refuse_if_full(self, coming: int = 0) -> None:
         """Find out before any work is done on a request whether it would be refused anyway.
+
+        Args:
+            coming: tokens of requests that were let in, whether or not they were admitted here yet.
 
         Raises:
             Overloaded: nothing more is admitted just now.
         """
-        self._backlog.refuse_if_full()
+        self._backlog.refuse_if_full(coming)
 
     async def submit(self, encoding: Encoding, *, deadline: float) -> Answer:
         """The answer for one text; see `submit_many`."""

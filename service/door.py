@@ -23,6 +23,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,10})[ \t]*(?=\r\n)")
 _NAMED_ID = re.compile(rb"\r\n" + REQUEST_ID.lower().encode() + rb":[ \t]*([!-~]*)[ \t]*\r\n", re.IGNORECASE)
 # What changes where a message ends, or what the client waits for, is the parser's business.
 _NOT_FOR_THE_DOOR = (b"\r\ntransfer-encoding:", b"\r\nexpect:", b"\r\nconnection:", b"\r\nupgrade:")
+_BYTES_A_TOKEN = 5
 _TELL_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
@@ -31,17 +32,23 @@ log = structlog.get_logger(__name__)
 def door_of(app: Starlette) -> type[HttpToolsProtocol]:
     """The protocol of the service's connections, for `uvicorn.Config(http=...)`.
 
-    A whole `POST /predict` that comes in one piece, names no model and would find the default model's queue full gets
-    its 429 at once: the same document as from the route, with the same headers. All else is uvicorn's.
+    A whole `POST /predict` that comes in one piece, names no model and would find the default model's queue full, or as
+    much on its way there already, gets its 429 at once: the same document as from the route, with the same headers. All
+    else is uvicorn's.
     """
     keeper = _Doorkeeper(app)
 
     class Door(HttpToolsProtocol):
         between_messages = True
+        let_in = 0  # bytes
 
         def data_received(self, data: bytes) -> None:
-            idle = self.between_messages and (self.cycle is None or self.cycle.response_complete)
-            refusal = keeper.refusal(data) if idle and not self.pipeline and data.startswith(_BEGINNING) else None
+            idle = self.between_messages and not self.pipeline and (not self.cycle or self.cycle.response_complete)
+            refusal = None
+            if idle and data.startswith(_BEGINNING):
+                refusal = keeper.refusal(data)
+                if refusal is None:
+                    self.let_in = keeper.let_in(len(data))
             if refusal is None:
                 super().data_received(data)
                 return
@@ -61,6 +68,14 @@ def door_of(app: Starlette) -> type[HttpToolsProtocol]:
             self.between_messages = True
             super().on_message_complete()
 
+        def on_response_complete(self) -> None:
+            self.let_in = keeper.let_out(self.let_in)
+            super().on_response_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.let_in = keeper.let_out(self.let_in)
+            super().connection_lost(exc)
+
     return Door
 
 
@@ -69,8 +84,19 @@ class _Doorkeeper:
 
     def __init__(self, app: Starlette) -> None:
         self._state: Any = app.state
+        self._bytes_inside = 0
         self._refused = 0
         self._told = time.monotonic()
+
+    def let_in(self, size: int) -> int:
+        """A request of so many bytes is on its way; what to give to `let_out` when it was answered."""
+        self._bytes_inside += size
+        return size
+
+    def let_out(self, size: int) -> int:
+        """It was answered, or its client left; 0, so that it is let out only once."""
+        self._bytes_inside -= size
+        return 0
 
     def refusal(self, data: bytes) -> tuple[bytes, bytes] | None:
         """Head, without its empty line, and body of the answer to `data` if it is to be refused here."""
@@ -79,7 +105,7 @@ class _Doorkeeper:
         if default is None or self._state.draining:
             return None
         try:
-            default.batcher.refuse_if_full()
+            default.batcher.refuse_if_full(self._bytes_inside // _BYTES_A_TOKEN)
         except Overloaded as full:
             return self._answer(data, full) if _is_whole(data) else None
         return None

@@ -1,5 +1,6 @@
 """Runs the app under uvicorn: one process, and an orderly end on SIGTERM."""
 
+import gc
 import logging
 import os
 import sys
@@ -27,6 +28,9 @@ _LINGER_SECONDS = 0.5
 _SWITCH_SECONDS = 0.0005
 """How long the event loop may keep an engine's thread from Python, once its forward pass is done; by default ten times
 as long, which is as long as the forward pass itself."""
+
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+"""An answer is some hundred objects, none of them garbage that needs collecting; by default every second one is searched."""
 
 log = structlog.get_logger("heed")
 
@@ -72,6 +76,7 @@ def serve(settings: Settings) -> None:
     configure_logging(settings.log_level)
     prepare_process(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     app = create_app(settings)
     config = uvicorn.Config(
         app,

@@ -24,8 +24,10 @@ class Full:
 
     def __init__(self) -> None:
         self.now = False
+        self.most_coming = 0
 
-    def refuse(self, batcher: Batcher) -> None:
+    def refuse(self, coming: int) -> None:
+        self.most_coming = max(self.most_coming, coming)
         if self.now:
             raise Overloaded(2.5)
 
@@ -34,7 +36,7 @@ class Full:
 def full() -> Iterator[Full]:
     full = Full()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Batcher, "refuse_if_full", lambda batcher: full.refuse(batcher))
+        patch.setattr(Batcher, "refuse_if_full", lambda batcher, coming=0: full.refuse(coming))
         yield full
 
 
@@ -110,6 +112,26 @@ def test_the_connection_goes_on(connection: socket.socket, full: Full) -> None:
     full.now = True
     connection.sendall(request())
     assert answer(connection)[0] == 429
+
+
+def test_it_knows_how_much_is_inside(server: uvicorn.Server, full: Full) -> None:
+    full.now, full.most_coming = False, 0
+    body = json.dumps({"text": "A wonderful, moving film. " * 40}).encode()
+    address = server.servers[0].sockets[0].getsockname()
+    connections = [socket.create_connection(address, timeout=20) for _ in range(20)]
+    for _ in range(2):
+        for connection in connections:
+            connection.sendall(request(body))
+        assert [answer(connection)[0] for connection in connections] == [200] * 20
+    assert len(body) // 5 <= full.most_coming <= 20 * len(request(body)) // 5
+    connections[0].sendall(request(body))
+    connections[0].close()  # a client that leaves is let out, too
+    full.most_coming = 0
+    connections[1].sendall(request(body))
+    assert answer(connections[1])[0] == 200
+    assert full.most_coming <= 2 * len(request(body)) // 5
+    for connection in connections:
+        connection.close()
 
 
 @pytest.mark.parametrize("cut", [5, 30, len(request()) - 3])
