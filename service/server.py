@@ -30,7 +30,7 @@ _SWITCH_SECONDS = 0.0005
 as long, which is as long as the forward pass itself."""
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""An answer is some hundred objects, none of them garbage that needs collecting; by default every second one is searched."""
+"""An answer is hundreds of objects, none of which needs the collector; by default it looks at every second answer."""
 
 log = structlog.get_logger("heed")
 
