@@ -101,6 +101,7 @@ def limits(told: dict[str, Any]) -> str:
     return "\n\n".join(
         (
             table(("", "texts/s"), [(what, f"{rate:.0f}") for what, rate in rows]),
+            *(f"{title} does not run the graph." for name, title in _RUNTIMES.items() if name not in told["runtimes"]),
             f"A review has {engine['tokens_per_text']:.0f} tokens on average and takes "
             f"{arithmetic['flops_per_text'] / 1e6:.0f} million operations in the products of the saved graph; a large "
             f"float32 product runs at {peak / 1e9:.0f} billion a second on these cores. One text alone takes the "
