@@ -29,9 +29,10 @@ def additive_scores(queries: Tensor, keys: Tensor, kernel: Tensor) -> Tensor:
         float[..., query, key].
     """
     tokens, hidden_of_one = ops.shape(queries)[-2], math.prod(ops.shape(keys))
-    rounds = tokens // (HELD_AT_ONCE // (hidden_of_one + 1) + 1) + 1
+    most = HELD_AT_ONCE // (hidden_of_one + 1) + 1
+    rounds = (tokens + most - 1) // most
     # A size that is neither a number nor a tensor is a symbol, with which JAX asks for shapes and computes nothing.
-    if rounds == 1 if isinstance(rounds, int) else not ops.is_tensor(rounds):
+    if rounds <= 1 if isinstance(rounds, int) else not ops.is_tensor(rounds):
         hidden = ops.tanh(ops.expand_dims(queries, -2) + ops.expand_dims(keys, -3))  # [..., query, key, units]
         return ops.tensordot(hidden, kernel, 1)
     block = (tokens + rounds - 1) // rounds
