@@ -1,6 +1,5 @@
 """One run, from the first row to the finished file."""
 
-import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,9 +21,6 @@ T = TypeVar("T")
 
 _AHEAD = 2
 """Windows that are read before they are needed, and windows that wait to be written: memory for so many more."""
-
-_SWITCH_SECONDS = 0.0005
-"""A forward pass that ends must not wait for a thread in Python as long as the pass itself took (5 ms by default)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,6 @@ def score(job: Job, engine: FixedShapes) -> tuple[int, int]:
     Raises:
         ScoreError: the run cannot begin or go on; `resume` goes on behind the last window that was written.
     """
-    sys.setswitchinterval(_SWITCH_SECONDS)
     with ExitStack() as closed_in_the_end:
         reader = closed_in_the_end.enter_context(closing(open_reader(job.source, job.column, job.to, job.window_rows)))
         writer = open_writer(job.to, reader, job.added)
