@@ -1,6 +1,8 @@
 """The texts that wait for the engine: admitted by tokens, kept by length, handed out in batches of like length."""
 
 import asyncio
+import heapq
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +15,7 @@ from service.results import Result
 
 _RETRY_AT_LEAST, _RETRY_AT_MOST, _RETRY_UNKNOWN = 0.1, 60.0, 1.0  # seconds
 _NEWEST_WEIGHT = 0.2
-_MATES = 0.75  # of a bucket: shorter texts are not worth padding so far
+_MATES = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,21 +146,21 @@ class Backlog:
     def take(self, now: float) -> Sequence[Item]:
         """The next batch; empty where nothing waits. It counts as unanswered until it is settled.
 
-        Texts of a length that fill a batch go first, then the shortest, but the oldest of all if it has waited for
-        long; with them go others of their length or a little less, oldest first. Items whose deadline has passed are
-        dropped on the way.
+        A batch holds texts of like length. A full one goes first, then the shortest texts; but once the oldest of all
+        has waited for long, it goes, in the fullest batch that it fits into. Within a batch's lengths the oldest go.
+        Items whose deadline has passed are dropped on the way.
         """
         with self._changed:
             batch: list[Item] = []
             while self._waiting and not batch:
-                bucket = self._next_bucket(now)
-                room = self._room(bucket)
-                for item in list(self._mates(bucket)):
+                longest = self._next_length(now)
+                room = self._room(longest)
+                for item in list(self._oldest_of(longest)):
+                    if len(batch) == room:
+                        break
                     self._remove(item)
                     if item.deadline > now and not item.outcome.done():
                         batch.append(item)
-                    if len(batch) == room:
-                        break
             if batch:
                 self._computing[id(batch)] = batch
                 self._computing_tokens += sum(item.bucket for item in batch)
@@ -174,28 +176,30 @@ class Backlog:
             del self._computing[id(batch)]
             self._computing_tokens -= tokens
 
-    def _next_bucket(self, now: float) -> int:
+    def _next_length(self, now: float) -> int:
+        """The bucket of the longest texts of the next batch."""
         # An item's age is its place in admission; between two of the same moment either may go first.
         heads = sorted((next(iter(queue)).entered, bucket) for bucket, queue in self._waiting.items())
         entered, oldest = heads[0]
         if now - entered > self._patience_seconds:
-            return oldest
-        return next((bucket for _, bucket in heads if self._fills_a_batch(bucket)), min(self._waiting))
+            return max((self._fill(bucket), -bucket, bucket) for bucket in self._waiting if oldest in _mates(bucket))[
+                -1
+            ]
+        full = (bucket for _, bucket in heads if self._room(bucket) > 1 and self._fill(bucket) == 1)
+        return next(full, min(self._waiting))
 
-    def _fills_a_batch(self, bucket: int) -> bool:
-        room = self._room(bucket)
-        return room > 1 and sum(len(self._waiting[each]) for each in self._mate_buckets(bucket)) >= room
+    def _fill(self, longest: int) -> float:
+        """The share of a batch of texts up to this length that waits."""
+        waiting = sum(len(queue) for bucket, queue in self._waiting.items() if bucket in _mates(longest))
+        return min(1.0, waiting / self._room(longest))
 
-    def _room(self, bucket: int) -> int:
-        return max(1, min(self._largest_batch, self._max_batch_tokens // bucket))
+    def _room(self, longest: int) -> int:
+        return max(1, min(self._largest_batch, self._max_batch_tokens // longest))
 
-    def _mate_buckets(self, bucket: int) -> list[int]:
-        """Those that may go in one batch with `bucket`, itself first."""
-        return sorted((each for each in self._waiting if _MATES * bucket <= each <= bucket), reverse=True)
-
-    def _mates(self, bucket: int) -> Iterator[Item]:
-        for each in self._mate_buckets(bucket):
-            yield from self._waiting[each]
+    def _oldest_of(self, longest: int) -> Iterator[Item]:
+        """The items that may go in one batch with those of this bucket, oldest first."""
+        queues = (queue for bucket, queue in self._waiting.items() if bucket in _mates(longest))
+        return heapq.merge(*queues, key=lambda item: item.entered)
 
     def _remove(self, item: Item) -> None:
         queue = self._waiting[item.bucket]
@@ -203,3 +207,8 @@ class Backlog:
         self._waiting_tokens -= item.bucket
         if not queue:
             del self._waiting[item.bucket]
+
+
+def _mates(longest: int) -> range:
+    """The buckets that may go in one batch with texts of bucket `longest`: to pad shorter ones costs too much."""
+    return range(math.ceil(_MATES * longest), longest + 1)

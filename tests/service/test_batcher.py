@@ -231,14 +231,18 @@ def test_full_batches_go_first_then_the_shortest_but_none_waits_for_long(
             assert bool(batch) == bool(waiting)
             if not batch:
                 continue
-            longest = max(item.bucket for item in batch)
-            room = min(4, 48 // longest)
-            mates = [item for item in waiting if 0.75 * longest <= item.bucket <= longest]
-            assert list(batch) == sorted(mates, key=lambda item: (-item.bucket, waiting.index(item)))[:room]
+            lengths = [item.bucket for item in batch]
+            assert min(lengths) >= 0.75 * max(lengths)
+            assert len(batch) <= 4
+            assert len(batch) * max(lengths) <= 48
+            for item in waiting:  # of one length, the older go
+                if item not in batch:
+                    assert all(item.entered >= other.entered for other in batch if other.bucket == item.bucket)
             if now - waiting[0].entered > 0.05:
-                assert longest == waiting[0].bucket or waiting[0] in batch or batch[0].entered == waiting[0].entered
+                assert min(item.entered for item in batch) == waiting[0].entered
             else:
-                assert len(batch) == room or longest == min(item.bucket for item in waiting)
+                room = min(4, 48 // max(lengths))
+                assert len(batch) == room or min(lengths) == min(item.bucket for item in waiting)
             backlog.settle(batch, 0.01)
             taken += batch
             waiting = [item for item in waiting if item not in batch]
