@@ -1,6 +1,9 @@
 """Additive scores between all queries and keys, without holding a hidden state for every pair of a long text."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from keras import ops
@@ -11,6 +14,18 @@ from models.windows import in_blocks
 # How many numbers of hidden states are held at once: 4 MB of float32, all those of 181 tokens and 32 units. Measured
 # with 512 and 1,024 tokens: with a quarter of it the many rounds take a third longer; four times as much gains none.
 HELD_AT_ONCE = 2**20
+
+_without_loops = ContextVar("without_loops", default=False)
+
+
+@contextmanager
+def without_loops() -> Iterator[None]:
+    """Within it, graphs are traced with all hidden states written out: for formats that know no such loop."""
+    token = _without_loops.set(True)
+    try:
+        yield
+    finally:
+        _without_loops.reset(token)
 
 
 def additive_scores(queries: Tensor, keys: Tensor, kernel: Tensor) -> Tensor:
@@ -32,7 +47,8 @@ def additive_scores(queries: Tensor, keys: Tensor, kernel: Tensor) -> Tensor:
     most = HELD_AT_ONCE // (hidden_of_one + 1) + 1
     rounds = (tokens + most - 1) // most
     # A size that is neither a number nor a tensor is a symbol, with which JAX asks for shapes and computes nothing.
-    if rounds <= 1 if isinstance(rounds, int) else not ops.is_tensor(rounds):
+    known_to_be_few = rounds <= 1 if isinstance(rounds, int) else not ops.is_tensor(rounds)
+    if known_to_be_few or _without_loops.get():
         hidden = ops.tanh(ops.expand_dims(queries, -2) + ops.expand_dims(keys, -3))  # [..., query, key, units]
         return ops.tensordot(hidden, kernel, 1)
     block = (tokens + rounds - 1) // rounds

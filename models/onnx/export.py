@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 from tf2onnx import optimizer, tf_loader
 from tf2onnx.tfonnx import process_tf_graph
 
+from models.layers.additive_scores import without_loops
 from models.onnx.probe import make_probe
 from models.onnx.recurrent import recurrent_nodes
 from models.onnx.session import OnnxModel
@@ -100,7 +101,8 @@ def _converted(model: keras.Model, signature: Sequence[tf.TensorSpec]) -> onnx.M
     function = tf.function(
         lambda *given: model(list(given), training=False), input_signature=signature, autograph=False
     )
-    concrete = function.get_concrete_function()
+    with without_loops():
+        concrete = function.get_concrete_function()
     inputs = [each.name for each in concrete.inputs if each.dtype != tf.resource]
     outputs = {tensor.name: name for name, tensor in concrete.structured_outputs.items()}
     frozen = tf_loader.from_function(concrete, inputs, list(outputs))
