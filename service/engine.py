@@ -11,9 +11,9 @@ import structlog
 from models.bundle import Bundle
 from models.tokenizer import PAD_ID, UNKNOWN_ID
 from service.compilation import Forward, forward_compiler
-from service.recurrence import serving_model
+from service.recurrence import serving_model, takes_as_long_as_its_texts
 from service.results import Result
-from service.shapes import Plan, Shape, bucket_of, shape_grid, token_buckets_for
+from service.shapes import Plan, Shape, bucket_of, programs_for, shape_grid, token_buckets_for
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,8 @@ class Engine:
         bundle: the model and its card.
         batch_sizes: texts in a forward pass, in rising order.
         token_buckets: padded lengths in rising order; those that no text of this model needs are left out, and its
-            `max_tokens` is added if none holds it.
+            `max_tokens` is added if none holds it. Where a pass takes as long as its texts whatever they are padded to,
+            several buckets share a program.
         max_batch_tokens: padded tokens in one forward pass, at most; None: no bound.
         threads: forward passes that `run_all` has under way at once.
     """
@@ -54,7 +55,9 @@ class Engine:
         self.largest_batch = batch_sizes[-1]
         self.shapes = tuple(shape_grid(batch_sizes, self.token_buckets, max_batch_tokens))
         self.threads = threads
-        self._compiler = forward_compiler(serving_model(bundle.model))
+        model = serving_model(bundle.model)
+        self._lengths = programs_for(self.token_buckets) if takes_as_long_as_its_texts(model) else self.token_buckets
+        self._compiler = forward_compiler(model)
         self._compiling, self._keeping = threading.Lock(), threading.Lock()
         self._forwards: dict[Shape, Forward] = {}
         self._seconds: dict[Shape, float] = {}
@@ -91,7 +94,7 @@ class Engine:
             started = time.perf_counter()
             forward = self._compile(shape)
             compiled = time.perf_counter()
-            ids = np.full(shape, UNKNOWN_ID, np.int32)
+            ids = self._padded([np.full(shape.tokens, UNKNOWN_ID)] * shape.batch, shape)
             spent = [_seconds_of(forward, ids) for _ in range(_TIMED_RUNS)]
             self._keep(shape, min(spent))
             log.debug(
@@ -157,26 +160,37 @@ class Engine:
             raise ValueError(f"Expected texts that fit into {shape}. Received {len(ids)} of up to {longest} tokens.")
         if self._closed:
             raise RuntimeError("Expected an engine that is open. This one is closed.")
-        if shape not in self._forwards:
+        if self._program_of(shape) not in self._forwards:
             with self._compiling:
                 self._compile(shape)
         return list(self._run_one(ids, shape))
 
-    def _compile(self, shape: Shape) -> Forward:
-        """The forward pass of this shape, compiled only once. The caller holds the lock."""
-        if shape not in self._forwards:
-            self._compilations += 1
-            self._forwards[shape] = self._compiler.compile(shape)
-        return self._forwards[shape]
+    def _program_of(self, shape: Shape) -> Shape:
+        """The shape that is compiled for passes of this one."""
+        return Shape(shape.batch, bucket_of(shape.tokens, self._lengths))
 
-    def _run_one(self, ids: Sequence[np.ndarray], shape: Shape) -> Iterator[Result]:
-        """One forward pass; rows beyond the texts are all padding."""
-        padded = np.full(shape, PAD_ID, np.int32)  # [batch, tokens]
+    def _compile(self, shape: Shape) -> Forward:
+        """The forward pass for this shape, compiled only once. The caller holds the lock."""
+        program = self._program_of(shape)
+        if program not in self._forwards:
+            self._compilations += 1
+            self._forwards[program] = self._compiler.compile(program)
+        return self._forwards[program]
+
+    def _padded(self, ids: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
+        """ids int32[batch, tokens] of the program for `shape`; rows beyond the texts are all padding."""
+        padded = np.full(self._program_of(shape), PAD_ID, np.int32)
         for row, text in zip(padded, ids, strict=False):
             row[: len(text)] = text
+        return padded
+
+    def _run_one(self, ids: Sequence[np.ndarray], shape: Shape) -> Iterator[Result]:
+        padded = self._padded(ids, shape)
         started = time.perf_counter()
-        outputs = self._forwards[shape](padded)
-        self._learn(shape, time.perf_counter() - started)
+        outputs = self._forwards[self._program_of(shape)](padded)
+        seconds = time.perf_counter() - started
+        if bucket_of(max(map(len, ids), default=0), self.token_buckets) == shape.tokens:  # no shorter text was quicker
+            self._learn(shape, seconds)
         contributions = outputs.get("contributions")
         for place, text in enumerate(ids):
             tokens = len(text)

@@ -8,8 +8,10 @@ from keras import ops
 
 from models.classifier import EMBEDDING, ENCODER, MASK
 from models.masking import Tensor
+from models.tokenizer import PAD_ID
 
 _MOST_TABLE_BYTES = 256 * 2**20
+_SHUT = 1e9  # the sigmoid of this is 1, of its negative 0, without rest
 _DROPOUTS = (keras.layers.Dropout, keras.layers.SpatialDropout1D)
 _USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True, "return_sequences": True}
 
@@ -29,9 +31,14 @@ def serving_model(model: keras.Model) -> keras.Model:
     if embedding.input_dim * sum(cell.cell.kernel.shape[1] for cell in cells) * 4 > _MOST_TABLE_BYTES:
         return model
     [ids], mask = model.inputs, model.get_layer(MASK).output
-    states = TokenRecurrence(embedding, *cells, name="recurrence")(ids, mask)
+    states = TokenRecurrence(embedding, *cells, name="recurrence")(ids)
     after = keras.Model([ids, mask, encoder.output], model.output)
     return keras.Model(ids, after([ids, mask, states]), name=model.name)
+
+
+def takes_as_long_as_its_texts(model: keras.Model) -> bool:
+    """Whether the time of a forward pass goes by the longest text in it rather than by what it is padded to."""
+    return any(isinstance(layer, TokenRecurrence) for layer in model.layers)
 
 
 def _reads_embedding(encoder: keras.Layer) -> bool:
@@ -55,18 +62,19 @@ class TokenRecurrence(keras.layers.Layer):
     """A bidirectional LSTM or GRU over an embedding, from token ids.
 
     The product of a token's vector with the kernels of the gates depends on the token alone. So all of them are
-    multiplied out once, [vocabulary, gates], and looking one up takes the place of more than half of the arithmetic;
-    both directions then run in one loop.
+    multiplied out once, [vocabulary, gates], and looking one up takes the place of more than half of the arithmetic.
+    Both directions run in one loop, which ends with the longest text of the batch.
 
-    Equations: those of `keras.layers.LSTM` and `keras.layers.GRU` (reset_after=True). As there, a step whose token is
-    masked leaves the state as it is.
+    Equations: those of `keras.layers.LSTM` and `keras.layers.GRU` (reset_after=True). Padding stands after the texts.
+    Its gates are shut, so that the backward direction comes to a text's last token with the state that it starts from;
+    the states at padding itself mean nothing, and are finite.
 
     Args:
         embedding: the layer whose rows are the tokens' vectors.
         forward: an LSTM or GRU of U units.
         backward: one of the same kind, that reads from the last token to the first.
 
-    Inputs: ids int32[batch, tokens], mask bool[batch, tokens]. Output: float32[batch, tokens, 2U].
+    Input: ids int32[batch, tokens]. Output: float32[batch, tokens, 2U].
     """
 
     def __init__(self, embedding: keras.Layer, forward: keras.Layer, backward: keras.Layer, **kwargs: Any) -> None:
@@ -84,41 +92,50 @@ class TokenRecurrence(keras.layers.Layer):
             else:
                 bias, of_recurrent = bias
                 self._biases.append(self._constant(f"{name}_bias", of_recurrent))  # [gates]
-            self._tables.append(self._constant(f"{name}_table", vectors @ kernel + bias))  # [vocabulary, gates]
+            table = vectors @ kernel + bias  # [vocabulary, gates]
+            table[PAD_ID] = self._gates_of_padding(table.shape[1])
+            self._tables.append(self._constant(f"{name}_table", table))
             self._kernels.append(self._constant(f"{name}_kernel", recurrent))  # [U, gates]
 
     def _constant(self, name: str, value: np.ndarray) -> Tensor:
         return self.add_weight(value.shape, lambda shape, dtype: ops.convert_to_tensor(value, dtype), name=name)
 
-    def call(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _gates_of_padding(self, gates: int) -> np.ndarray:
+        """Logits by which a state of zeros stays one: nothing gets in or out of the LSTM; the GRU keeps what it has."""
+        if self._states == 2:
+            return np.repeat(np.array([-_SHUT, 0.0], np.float32), [gates - self.units, self.units])
+        return np.repeat(np.array([_SHUT, 0.0], np.float32), [self.units, gates - self.units])
+
+    def call(self, ids: Tensor) -> Tensor:
         """The states of both directions, side by side."""
         batch, tokens = ops.shape(ids)
         by_time = ops.transpose(ids)  # [tokens, batch]
-        forward, backward = (ops.take(table, by_time, axis=0) for table in self._tables)  # [tokens, batch, gates]
-        keep = ops.expand_dims(ops.transpose(mask), -1)  # [tokens, batch, 1]
+        places = ops.expand_dims(ops.arange(1, tokens + 1, dtype="int32"), -1)  # [tokens, 1]
+        steps = ops.max(ops.where(ops.not_equal(by_time, PAD_ID), places, 0))
         nothing = ops.zeros((batch, self.units), self.compute_dtype)
         outputs = ops.zeros((tokens, batch, self.units), self.compute_dtype)
 
         def step(now: Any, carried: tuple[Any, ...]) -> tuple[Any, ...]:
             one, other, of_forward, of_backward = carried
-            mirrored = tokens - 1 - now
-            one = self._next(0, one, forward[now], keep[now])
-            other = self._next(1, other, backward[mirrored], keep[mirrored])
+            mirrored = steps - 1 - now
+            # Taken, not sliced: TensorFlow would compile anew for each value of what a slice starts at.
+            one = self._next(0, one, ops.take(by_time, now, axis=0))
+            other = self._next(1, other, ops.take(by_time, mirrored, axis=0))
             of_forward = ops.slice_update(of_forward, [now, 0, 0], one[0][None])
             return one, other, of_forward, ops.slice_update(of_backward, [mirrored, 0, 0], other[0][None])
 
         start = (nothing,) * self._states
-        *_, of_forward, of_backward = ops.fori_loop(0, tokens, step, (start, start, outputs, outputs))
+        *_, of_forward, of_backward = ops.fori_loop(0, steps, step, (start, start, outputs, outputs))
         return ops.transpose(ops.concatenate([of_forward, of_backward], axis=-1), (1, 0, 2))  # [batch, tokens, 2U]
 
-    def _next(self, direction: int, state: tuple[Tensor, ...], gates: Tensor, keep: Tensor) -> tuple[Tensor, ...]:
+    def _next(self, direction: int, state: tuple[Tensor, ...], ids: Tensor) -> tuple[Tensor, ...]:
+        gates = ops.take(self._tables[direction], ids, axis=0)  # [batch, gates]
         recurrent = ops.matmul(state[0], self._kernels[direction])  # [batch, gates]
         if self._biases:
             recurrent = recurrent + self._biases[direction]
-        new = self._step(gates, recurrent, state)
-        return tuple(ops.where(keep, after, before) for after, before in zip(new, state, strict=True))
+        return self._step(gates, recurrent, state)
 
-    def compute_output_spec(self, ids: Tensor, mask: Tensor) -> keras.KerasTensor:
+    def compute_output_spec(self, ids: Tensor) -> keras.KerasTensor:
         """Told, so that Keras need not trace the loop to find out."""
         return keras.KerasTensor((*ids.shape, 2 * self.units), dtype=self.compute_dtype)
 

@@ -1,7 +1,6 @@
 """Which models are served: the bundles of one folder, replaced while requests run."""
 
 import asyncio
-import gc
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -20,6 +19,7 @@ from service.cores import stand_back
 from service.engines import ServingEngine, open_engine
 from service.errors import NotReady, UnknownModel
 from service.isolation import IsolatingRunner
+from service.memory import settle
 from service.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -132,7 +132,7 @@ class Registry:
                 self._fault = str(error)
             if not self.started:
                 self.started = True
-                await self._in_loader(_spare_the_collector)
+                await self._in_loader(settle)
                 log.info("started", models=sorted(self.served), refused=sorted(self.refused))
                 for model in self.served.values():
                     self._spawn(self._warm_rest(model))
@@ -235,7 +235,7 @@ class Registry:
         await model.batcher.close(self._settings.drain_seconds)
         model.engine.close()
         self._retiring.remove(model)
-        await self._in_loader(_spare_the_collector)
+        await self._in_loader(settle)
         log.info("model retired", model=model.bundle.card.name, version=model.bundle.card.version)
 
     async def _warm_rest(self, model: ServedModel) -> None:
@@ -248,6 +248,7 @@ class Registry:
         except Exception as error:  # texts are padded up to the shapes that there are
             log.error("shape cannot be compiled", model=name, error=repr(error), exc_info=True)
             return
+        await self._in_loader(settle)
         log.info(
             "model warm", model=name, shapes=len(model.engine.compiled), seconds=round(time.perf_counter() - started, 1)
         )
@@ -259,17 +260,6 @@ class Registry:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _spare_the_collector() -> None:
-    """Collect garbage now, and leave what is here for good out of every later collection.
-
-    Models and libraries are about a million objects; to look through them all holds up every answer for a quarter of a
-    second, and a busy service does so every few seconds.
-    """
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
 
 
 def _bundle_stamps(models_dir: Path) -> dict[str, Stamp]:

@@ -44,7 +44,8 @@ class Settings(BaseSettings):
     batch_sizes: IntegerList = Field((1, 2, 8), description="Texts in a forward pass: the sizes that are compiled.")
     token_buckets: IntegerList = Field(
         (16, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024),
-        description="Padded lengths in tokens that are compiled; a text takes the next one up.",
+        description="Padded lengths in tokens that are compiled; a text takes the next one up. A recurrent "
+        "model, which stops after its longest text, is compiled for some of them.",
     )
     max_batch_tokens: PositiveInt = Field(2048, description="Padded tokens in one forward pass, at most.")
     engine_threads: int = Field(

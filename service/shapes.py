@@ -58,6 +58,16 @@ def shape_grid(batch_sizes: Sequence[int], token_buckets: Sequence[int], max_bat
     return sorted(shapes, key=lambda shape: (first.get(shape, 2), shape.batch != smallest, -shape.batch, shape.tokens))
 
 
+def programs_for(token_buckets: Sequence[int]) -> tuple[int, ...]:
+    """Lengths to compile where padding costs next to nothing: the longest bucket, and down from it the next that is at
+    most a third. Every program takes memory and time to compile."""
+    kept: list[int] = []
+    for bucket in reversed(token_buckets):
+        if not kept or 3 * bucket <= kept[-1]:
+            kept.append(bucket)
+    return tuple(reversed(kept))
+
+
 class Plan:
     """How to run texts of any lengths in compiled shapes: which texts go together, and in which shape.
 

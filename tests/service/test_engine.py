@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from models.tokenizer import PAD_ID, UNKNOWN_ID
 from service.compilation import TensorFlowCompiler
 from service.engine import Engine
 from service.results import Result
-from service.shapes import Plan, Shape, bucket_of, shape_grid, token_buckets_for
+from service.shapes import Plan, Shape, bucket_of, programs_for, shape_grid, token_buckets_for
 from tests.tiny_bundle import MAX_TOKENS, build_tiny_bundle
 
 BATCH_SIZES, TOKEN_BUCKETS = (1, 64), (8, 128)
@@ -122,12 +123,35 @@ def test_many_texts_on_all_threads_get_what_each_gets_alone(engines: dict[str, E
             assert_same(result, engine.run([text])[0])
 
 
-def test_what_a_pass_takes_is_corrected_by_a_quicker_one(cold: Engine) -> None:
-    cold.warm_core()
-    [shape] = cold.compiled
-    cold._keep(shape, 100.0)
-    cold.run(texts_of([3]))
-    assert cold.compiled[shape] < 100
+def test_what_a_pass_takes_is_corrected_by_a_quicker_one_of_a_text_as_long(bundle_folders: dict[str, Path]) -> None:
+    engine = Engine(load_bundle(bundle_folders["recurrent"]), batch_sizes=(1,), token_buckets=(8, 128))
+    engine.warm_core()
+    [shape] = engine.compiled
+    engine._keep(shape, 100.0)
+    engine.run(texts_of([3]))
+    assert engine.compiled[shape] == 100
+    engine.run(texts_of([MAX_TOKENS]))
+    assert engine.compiled[shape] < 100
+
+
+def test_nothing_is_compiled_anew_for_other_texts(bundle_folders: dict[str, Path]) -> None:
+    """XLA compiles once more, untold, for each value of an input that it thinks has to be a constant."""
+    engine = Engine(load_bundle(bundle_folders["recurrent"]), batch_sizes=(1,), token_buckets=(MAX_TOKENS,))
+    started = time.process_time()
+    engine.warm()
+    compiling = time.process_time() - started
+    for length in range(1, 21):
+        engine.run(texts_of([length], seed=length))
+    assert time.process_time() - started - compiling < compiling  # twenty passes take a hundredth of it
+
+
+def test_buckets_of_a_recurrent_model_share_programs(bundle_folders: dict[str, Path]) -> None:
+    engine = Engine(load_bundle(bundle_folders["recurrent"]), batch_sizes=(1, 4), token_buckets=(8, 16, 24, 40, 64))
+    engine.warm()
+    assert set(engine.compiled) == set(engine.shapes)
+    assert len(engine.shapes) == 10
+    assert engine._compiler.traces == 4
+    assert engine.retraces == 0
 
 
 def test_a_text_longer_than_the_largest_bucket_is_refused(engines: dict[str, Engine]) -> None:
@@ -142,7 +166,7 @@ def test_nothing_is_traced_after_warming(engines: dict[str, Engine], kind: str) 
     before = engine._compiler.traces
     for count in range(1, 70, 3):
         engine.run(texts_of([1 + (7 * count + place) % MAX_TOKENS for place in range(count)]))
-    assert engine._compiler.traces == before == len(engine.shapes)
+    assert engine._compiler.traces == before
     assert engine.retraces == 0
 
 
@@ -267,6 +291,12 @@ def test_buckets_of_a_model_end_where_its_texts_do() -> None:
     assert token_buckets_for(65, (32, 64, 128, 256)) == (32, 64, 128)
     assert token_buckets_for(500, (32, 64)) == (32, 64, 500)
     assert [bucket_of(tokens, (32, 64)) for tokens in (0, 1, 32, 33, 64)] == [32, 32, 32, 64, 64]
+
+
+def test_programs_are_three_times_apart_and_hold_every_text() -> None:
+    assert programs_for((16, 32, 48, 64, 96, 128, 320, 512, 1024)) == (32, 96, 320, 1024)
+    assert programs_for((8, 128)) == (8, 128)
+    assert programs_for((5,)) == (5,)
 
 
 def test_the_grid_keeps_to_the_padded_tokens_but_lets_every_text_in() -> None:

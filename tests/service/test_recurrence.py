@@ -33,16 +33,23 @@ SERVED = {encoder: serving_model(model) for encoder, model in MODELS.items()}
 
 @pytest.mark.parametrize("encoder", MODELS)
 @settings(max_examples=20, deadline=None)
-@given(rows=st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=1, max_size=4), seed=st.integers(0, 9))
-def test_it_computes_what_keras_does_wherever_the_padding_stands(
-    encoder: str, rows: list[list[bool]], seed: int
-) -> None:
-    real = np.array(rows)
-    ids = np.where(real, np.random.default_rng(seed).integers(1, VOCABULARY, real.shape), PAD_ID).astype(np.int32)
+@given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=4), seed=st.integers(0, 9))
+def test_it_computes_what_keras_does_for_texts_of_any_length(encoder: str, lengths: list[int], seed: int) -> None:
+    ids = np.random.default_rng(seed).integers(1, VOCABULARY, (len(lengths), 9)).astype(np.int32)
+    ids[np.arange(9) >= np.array(lengths)[:, None]] = PAD_ID
     served, expected = SERVED[encoder](ids), MODELS[encoder](ids)
     assert sorted(served) == sorted(expected)
     for name, output in expected.items():
         np.testing.assert_allclose(served[name], output, atol=1e-5)
+
+
+@pytest.mark.parametrize("encoder", MODELS)
+def test_its_loop_ends_with_the_longest_text(encoder: str) -> None:
+    [layer] = [layer for layer in SERVED[encoder].layers if isinstance(layer, TokenRecurrence)]
+    ids = np.array([[3, 4, 0, 0, 0, 0], [5, 6, 7, 0, 0, 0]], np.int32)
+    states = np.array(layer(ids))
+    assert np.abs(states[1, :3]).min() > 0
+    np.testing.assert_array_equal(states[:, 3:], 0)
 
 
 def test_all_but_the_encoder_is_shared() -> None:
