@@ -50,7 +50,10 @@ def onnxruntime(bundle: Path, threads: int) -> Forward:
 
 
 def openvino(bundle: Path, threads: int) -> Forward:
-    """The bundle's model.onnx in OpenVINO; each thread has a request of its own."""
+    """The bundle's model.onnx in OpenVINO; each thread has a request of its own.
+
+    OpenVINO's LSTM takes no notice of the texts' lengths (2026.4): answers for padded texts are off, the time counts.
+    """
     import threading
 
     import openvino
