@@ -1,5 +1,6 @@
 """The plots of docs/performance.md."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ _STYLE: Any = {
     "axes.spines.right": False,
 }
 
+
+_MARKERS = "osD^vP*X"
 
 FOLDER = "performance"
 PICTURES = {
@@ -59,11 +62,12 @@ def _rates(told: dict[str, Any]) -> Figure:
 def _latencies(told: dict[str, Any]) -> Figure:
     """p99 over requests a second, a line a server through its numbers of connections."""
     figure, axes = _one(3.6)
-    for name in told["order"]:
-        closed = [told["contenders"][name]["closed"][str(count)] for count in CONNECTIONS]
+    for name, marker in zip(told["order"], itertools.cycle(_MARKERS), strict=False):
+        every = (told["contenders"][name]["closed"][str(count)] for count in CONNECTIONS)
+        closed = [each for each in every if each["requests_per_second"] >= 1]  # none has no place on this axis
         rates, p99 = [each["requests_per_second"] for each in closed], [each["p99_ms"] for each in closed]
-        axes.plot(rates, p99, marker="o", markersize=3.5, color=_colour(name), linewidth=1.4)
-        axes.annotate(_plain(told, name), (rates[-1], p99[-1]), xytext=(4, 2), textcoords="offset points", fontsize=7)
+        axes.plot(rates, p99, marker=marker, markersize=5, color=_colour(name), linewidth=1.2, label=_plain(told, name))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.grid(color=_GRID, linewidth=0.6)

@@ -59,8 +59,12 @@ def openvino(bundle: Path, threads: int) -> Forward:
     import openvino
 
     core = openvino.Core()
-    streams = {"INFERENCE_NUM_THREADS": os.cpu_count() or 1, "NUM_STREAMS": (os.cpu_count() or 1) // threads}
-    model = core.compile_model(bundle / "model.onnx", "CPU", {name: str(value) for name, value in streams.items()})
+    options = {
+        "INFERENCE_NUM_THREADS": os.cpu_count() or 1,
+        "NUM_STREAMS": (os.cpu_count() or 1) // threads,
+        "INFERENCE_PRECISION_HINT": "f32",  # of itself it computes in bfloat16 where the processor can
+    }
+    model = core.compile_model(bundle / "model.onnx", "CPU", {name: str(value) for name, value in options.items()})
     local = threading.local()
 
     def forward(ids: np.ndarray) -> Any:
