@@ -94,7 +94,7 @@ class Engine:
             started = time.perf_counter()
             forward = self._compile(shape)
             compiled = time.perf_counter()
-            ids = self._padded([np.full(shape.tokens, UNKNOWN_ID)] * shape.batch, shape)
+            ids = _padded([np.full(shape.tokens, UNKNOWN_ID)] * shape.batch, self._program_of(shape))
             spent = [_seconds_of(forward, ids) for _ in range(_TIMED_RUNS)]
             self._keep(shape, min(spent))
             log.debug(
@@ -177,17 +177,12 @@ class Engine:
             self._forwards[program] = self._compiler.compile(program)
         return self._forwards[program]
 
-    def _padded(self, ids: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
-        """ids int32[batch, tokens] of the program for `shape`; rows beyond the texts are all padding."""
-        padded = np.full(self._program_of(shape), PAD_ID, np.int32)
-        for row, text in zip(padded, ids, strict=False):
-            row[: len(text)] = text
-        return padded
-
     def _run_one(self, ids: Sequence[np.ndarray], shape: Shape) -> Iterator[Result]:
-        padded = self._padded(ids, shape)
+        """One forward pass of texts that fit into `shape`."""
+        program = self._program_of(shape)
+        padded = _padded(ids, program)
         started = time.perf_counter()
-        outputs = self._forwards[self._program_of(shape)](padded)
+        outputs = self._forwards[program](padded)
         seconds = time.perf_counter() - started
         if bucket_of(max(map(len, ids), default=0), self.token_buckets) == shape.tokens:  # no shorter text was quicker
             self._learn(shape, seconds)
@@ -214,6 +209,14 @@ class Engine:
     def close(self) -> None:
         """Compile and run nothing any more; a forward pass that is under way ends normally."""
         self._closed = True
+
+
+def _padded(ids: Sequence[np.ndarray], program: Shape) -> np.ndarray:
+    """ids int32[batch, tokens] of a program; rows beyond the texts are all padding."""
+    padded = np.full(program, PAD_ID, np.int32)
+    for row, text in zip(padded, ids, strict=False):
+        row[: len(text)] = text
+    return padded
 
 
 def _seconds_of(forward: Forward, ids: np.ndarray) -> float:

@@ -65,9 +65,9 @@ class TokenRecurrence(keras.layers.Layer):
     multiplied out once, [vocabulary, gates], and looking one up takes the place of more than half of the arithmetic.
     Both directions run in one loop, which ends with the longest text of the batch.
 
-    Equations: those of `keras.layers.LSTM` and `keras.layers.GRU` (reset_after=True). Padding stands after the texts.
-    Its gates are shut, so that the backward direction comes to a text's last token with the state that it starts from;
-    the states at padding itself mean nothing, and are finite.
+    Equations: those of `keras.layers.LSTM` and `keras.layers.GRU` (reset_after=True). Padding stands before or
+    after a text, not inside. Its gates are shut, so that each direction comes to the text's first token of its way with
+    the state that it starts from; the states at padding itself mean nothing, and are finite.
 
     Args:
         embedding: the layer whose rows are the tokens' vectors.

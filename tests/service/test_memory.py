@@ -16,7 +16,7 @@ def resident_bytes() -> int:
     return int(line.split()[1]) * 1024
 
 
-@pytest.mark.skipif(not STATUS.exists(), reason="the kernel does not tell")
+@pytest.mark.skipif(not STATUS.exists(), reason="reads resident memory from /proc, which Linux has")
 def test_free_memory_goes_back_to_the_kernel() -> None:
     settle()
     before = resident_bytes()

@@ -102,10 +102,6 @@ def for_openvino(bundle: Path, folder: Path) -> Path:
         if node.op_type == "Unsqueeze" and node.input[1] in empty:
             node.op_type = "Identity"
             del node.input[1]
-    read = {name for node in model.graph.node for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
     onnx.save(model, folder / "model.onnx")
     return folder
 
