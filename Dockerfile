@@ -9,7 +9,7 @@
 # BuildKit needs no VARIANT; the classic builder does (see docker/install-lock). More in docs/containers.md.
 
 FROM python:3.11-slim-bookworm AS builder
-RUN apt-get update && apt-get install -y -q --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y -q --no-install-recommends binutils gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 COPY docker/install-lock /usr/local/bin/install-lock
 
 FROM builder AS environment-gpu
@@ -36,12 +36,13 @@ ARG VARIANT=serve
 COPY requirements/serve.txt /requirements/
 RUN install-lock serve
 
-# Our own packages, compiled. The bundles stand apart, because they alone belong to the user that runs.
+# Our own packages, with their C and their byte code compiled. The bundles stand apart, because they alone belong to the user that runs.
 FROM builder AS source
 COPY models /app/models
 COPY training /app/training
 COPY service /app/service
 RUN mkdir -p /app/models/saved && mv /app/models/saved /saved \
+    && cd /app && python -c "from models.native.build import build; build()" \
     && python -m compileall -q --invalidation-mode unchecked-hash /app
 
 FROM python:3.11-slim-bookworm AS runtime

@@ -1,4 +1,5 @@
 # What a developer runs, and all that CI runs. Needs Python 3.11 (or 3.12) and make; every target does its own set-up.
+# With a C compiler, the hot loops are compiled; without, they run in Python.
 #
 # Two environments, on purpose: TensorFlow and Keras import JAX, SciPy, scikit-learn and matplotlib wherever they find them,
 # so the service starts much faster from an environment that holds only what it serves with.
@@ -44,10 +45,12 @@ $(SERVE)/.installed: requirements/serve.txt
 
 serve: $(SERVE)/.installed ## serve the bundles in models/saved on http://127.0.0.1:8000 (HEED_* settings apply)
 	@$(SERVE)/bin/python -m compileall -q models service
+	@$(SERVE)/bin/python -m models.native
 	@exec $(SERVE)/bin/python -m service serve
 
 test: $(TEST)/.installed ## run the tests; narrow them with ARGS="-k masking"
 	@$(TEST)/bin/python -m compileall -q $(ROOMS)
+	@$(TEST)/bin/python -m models.native
 	@$(TEST)/bin/python -m pytest $(ARGS)
 
 # PyTorch lies apart from the environment, on the path of the processes that run on it alone: it is large, and Keras imports it
@@ -79,6 +82,7 @@ zoo: $(TEST)/.installed ## train every mechanism on IMDB, serve each, write docs
 	@$(TEST)/bin/python -m benchmarks.zoo --data $(or $(DATA),$(error say where the IMDB archive is: make zoo DATA=aclImdb_v1.tar.gz)) $(ARGS)
 
 bench: $(TEST)/.installed $(SERVE)/.installed ## measure the service beside its peers, write docs/performance.md: make bench DATA=aclImdb_v1.tar.gz
+	@$(SERVE)/bin/python -m models.native
 	@$(TEST)/bin/python -m benchmarks.serving --data $(or $(DATA),$(error say where the IMDB archive is: make bench DATA=aclImdb_v1.tar.gz)) $(ARGS)
 
 test-containers: $(TEST)/.installed ## build the image and try it for real; needs a Docker engine
@@ -95,4 +99,5 @@ lock: ## write requirements/*.txt anew from pyproject.toml with uv (LOCK_FLAGS=-
 
 clean: ## remove the environments and everything tools left behind
 	rm -rf $(TEST) $(SERVE) $(TORCH) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -f models/native/*.so
 	find $(ROOMS) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

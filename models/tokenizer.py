@@ -10,6 +10,9 @@ from itertools import repeat
 import numpy as np
 import regex
 
+from models.native import library
+from models.native.vocabulary import NativeVocabulary
+
 PAD_ID = 0
 UNKNOWN_ID = 1
 FIRST_WORD_ID = 2
@@ -72,7 +75,7 @@ class Encoding:
     @property
     def unknown(self) -> int:
         """How many tokens the vocabulary does not hold."""
-        return len(self.ids) - int(np.count_nonzero(self.known))
+        return int(np.count_nonzero(self.ids == UNKNOWN_ID))
 
 
 class Tokenizer:
@@ -93,6 +96,7 @@ class Tokenizer:
                 f"Expected {len(self.words)} different, non-empty words. Received {len(self._ids)} different ones"
                 f"{', one of them empty' if '' in self._ids else ''}."
             )
+        self._native = NativeVocabulary(self.words, FIRST_WORD_ID, _kinds_of_codes()) if library() else None
 
     @classmethod
     def fit(cls, texts: Iterable[str], *, max_words: int, min_count: int = 1) -> "Tokenizer":
@@ -111,6 +115,9 @@ class Tokenizer:
     def encode(self, text: str, max_tokens: int) -> Encoding:
         """The first `max_tokens` tokens of `text`; none for a blank text. Safe to call from several threads."""
         lowered = _lower(text)
+        if self._native and (found := self._native.encode(lowered, max_tokens)):
+            [ids, starts, ends], tokens_total = found
+            return Encoding(ids, starts, ends, tokens_total)
         all_starts, all_ends = _spans(lowered)
         starts, ends = all_starts[:max_tokens], all_ends[:max_tokens]
         words = [lowered[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]

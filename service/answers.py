@@ -1,14 +1,16 @@
 """From what a model said of a text to what the client is told: calibrated scores, tokens with their spans, warnings."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 
 from models.card import BundleCard
 from models.parts import BundleParts
-from models.tokenizer import Encoding
+from models.tokenizer import UNKNOWN_ID, Encoding
 from service.errors import PredictionFailed
+from service.native_answers import write_tokens
 from service.offsets import OffsetEncoding, unit_offsets
 from service.results import Result
 from service.schemas import WarningCode
@@ -57,6 +59,7 @@ def describe_prediction(
     attention: bool = True,
     top_tokens: int | None = None,
     offset_encoding: OffsetEncoding = "codepoint",
+    for_json: bool = False,
 ) -> dict[str, Any]:
     """One entry of `predictions`, of the shape `schemas.Prediction`.
 
@@ -68,19 +71,27 @@ def describe_prediction(
         attention: Whether to give tokens.
         top_tokens: How many of them, the heaviest; None: all.
         offset_encoding: What their offsets count.
+        for_json: Whether it is for `orjson` alone, so that its tokens may be JSON already.
     """
     labels = bundle.card.labels
     scores = calibrated_scores(result.logits, bundle.card.temperature)
     winner = max(range(len(scores)), key=scores.__getitem__)
     target = 1 if len(labels) == 2 else winner
     shown = [float(f"{score:.{SCORE_DIGITS}g}") for score in scores]
+    tokens: Any = []
+    if attention:
+        columns = _columns(text, encoding, result, top_tokens, offset_encoding)
+        written = _write_tokens(text, columns, bundle.card.temperature) if for_json else None
+        tokens = (
+            _describe_tokens(text, columns, bundle.card.temperature) if written is None else orjson.Fragment(written)
+        )
     return {
         "label": labels[winner],
         "probability": shown[winner],
         "scores": dict(zip(labels, shown, strict=True)),
         "target": labels[target],
         "base_log_odds": None if result.contributions is None else _base_log_odds(bundle, target),
-        "tokens": _describe_tokens(bundle, text, encoding, result, top_tokens, offset_encoding) if attention else [],
+        "tokens": tokens,
         "truncation": {
             "applied": encoding.tokens_total > len(encoding.ids),
             "tokens_total": encoding.tokens_total,
@@ -90,35 +101,80 @@ def describe_prediction(
     }
 
 
-def _describe_tokens(
-    bundle: BundleParts,
-    text: str,
-    encoding: Encoding,
-    result: Result,
-    top_tokens: int | None,
-    offset_encoding: OffsetEncoding,
-) -> list[dict[str, Any]]:
-    """Tokens in text order, as plain dicts: an object a token would cost more than the rest of the answer."""
+class _Columns(NamedTuple):
+    """What is said of the tokens that are shown, in text order.
+
+    Attributes:
+        ids: int32[tokens].
+        starts: int32[tokens], offsets in code points.
+        ends: int32[tokens].
+        starts_shown: integer[tokens], offsets as the client counts.
+        ends_shown: integer[tokens].
+        weights: float32[tokens].
+        contributions: float32[tokens], not divided by the temperature; None where they are not exact.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    starts_shown: np.ndarray
+    ends_shown: np.ndarray
+    weights: np.ndarray
+    contributions: np.ndarray | None
+
+
+def _columns(
+    text: str, encoding: Encoding, result: Result, top_tokens: int | None, offset_encoding: OffsetEncoding
+) -> _Columns:
     weights = result.attention
     chosen: slice | np.ndarray = slice(None)
     if top_tokens is not None and top_tokens < len(weights):
         chosen = np.sort(np.argsort(-weights, kind="stable")[:top_tokens])
     starts, ends = encoding.starts[chosen], encoding.ends[chosen]
-    starts_shown, ends_shown = (unit_offsets(text, offsets, offset_encoding).tolist() for offsets in (starts, ends))
-    contributions: list[float | None] = [None] * len(starts)
-    if result.contributions is not None:
-        shares = result.contributions[chosen].astype(np.float64) / bundle.card.temperature
+    return _Columns(
+        ids=encoding.ids[chosen],
+        starts=starts,
+        ends=ends,
+        starts_shown=unit_offsets(text, starts, offset_encoding),
+        ends_shown=unit_offsets(text, ends, offset_encoding),
+        weights=weights[chosen],
+        contributions=None if result.contributions is None else result.contributions[chosen],
+    )
+
+
+def _write_tokens(text: str, columns: _Columns, temperature: float) -> bytes | None:
+    """`_describe_tokens` as a JSON array; None where that cannot be written in C."""
+    shown = (columns.starts_shown, columns.ends_shown)
+    in_bytes = (unit_offsets(text, columns.starts, "utf8"), unit_offsets(text, columns.ends, "utf8"))
+    return write_tokens(
+        text.encode(),
+        places=shown if in_bytes[0] is shown[0] else in_bytes,
+        shown=shown,
+        weights=columns.weights,
+        weight_digits=WEIGHT_DIGITS,
+        contributions=columns.contributions,
+        temperature=temperature,
+        contribution_decimals=CONTRIBUTION_DECIMALS,
+        ids=columns.ids,
+    )
+
+
+def _describe_tokens(text: str, columns: _Columns, temperature: float) -> list[dict[str, Any]]:
+    """Tokens in text order, as plain dicts: an object a token would cost more than the rest of the answer."""
+    contributions: list[float | None] = [None] * len(columns.ids)
+    if columns.contributions is not None:
+        shares = columns.contributions.astype(np.float64) / temperature
         contributions = (np.round(shares, CONTRIBUTION_DECIMALS) + 0.0).tolist()  # + 0.0: no "-0.0"
     return [
         {"text": text[a:b], "start": start, "end": end, "weight": weight, "contribution": contribution, "known": known}
         for a, b, start, end, weight, contribution, known in zip(
-            starts.tolist(),
-            ends.tolist(),
-            starts_shown,
-            ends_shown,
-            _round_to_digits(weights[chosen].astype(np.float64), WEIGHT_DIGITS).tolist(),
+            columns.starts.tolist(),
+            columns.ends.tolist(),
+            columns.starts_shown.tolist(),
+            columns.ends_shown.tolist(),
+            _round_to_digits(columns.weights.astype(np.float64), WEIGHT_DIGITS).tolist(),
             contributions,
-            encoding.known[chosen].tolist(),
+            (columns.ids != UNKNOWN_ID).tolist(),
             strict=True,
         )
     ]

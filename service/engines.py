@@ -1,5 +1,6 @@
 """The two engines that a bundle may run on, and the one that is set; only the packages of that one are imported."""
 
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,11 +9,16 @@ from typing import Protocol
 import numpy as np
 
 from models.inspection import BundleError
+from models.native import use
 from models.parts import BundleParts
 from service.cores import usable_cores
 from service.results import Result
 from service.settings import Settings
 from service.shapes import Shape
+
+_SWITCH_SECONDS = 0.0005
+"""How long other Python code may keep an engine's thread waiting, once its forward pass is done; by default ten times as
+long, which is as long as the forward pass itself."""
 
 _NEEDS = {"keras": ("keras", "heed[cpu]"), "onnx": ("onnxruntime", "heed[onnx]")}
 
@@ -25,7 +31,7 @@ class ServingEngine(Protocol):
     """What serves the texts of one bundle."""
 
     name: str
-    """As it is set by `HEED_ENGINE`."""
+    """As it is set by `HEED_ENGINE`, or `native` where what is set leaves a bundle to C."""
     threads: int
     """Forward passes at once."""
 
@@ -78,6 +84,7 @@ def prepare_process(settings: Settings) -> None:
         EngineMissing: the engine that is set is not installed.
     """
     _check_installed(settings)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     if settings.engine == "keras":
         from service.compilation import use_one_core_a_pass
 
@@ -92,6 +99,7 @@ def open_engine(path: Path, settings: Settings) -> ServingEngine:
         EngineMissing: the engine is not installed.
     """
     _check_installed(settings)
+    use(settings.native)
     threads = settings.engine_threads or usable_cores()
     if settings.engine == "onnx":
         from models.onnx.bundle import load_onnx_bundle
@@ -101,9 +109,20 @@ def open_engine(path: Path, settings: Settings) -> ServingEngine:
 
     from models.bundle import load_bundle
     from service.engine import Engine
+    from service.native_classifier import NativeClassifier
+    from service.native_engine import NativeEngine
 
+    bundle = load_bundle(path)
+    if classifier := NativeClassifier.of(bundle.model):
+        return NativeEngine(
+            bundle,
+            classifier,
+            token_buckets=settings.token_buckets,
+            largest_batch=settings.batch_sizes[-1],
+            threads=threads,
+        )
     return Engine(
-        load_bundle(path),
+        bundle,
         batch_sizes=settings.batch_sizes,
         token_buckets=settings.token_buckets,
         max_batch_tokens=settings.max_batch_tokens,

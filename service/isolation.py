@@ -88,6 +88,8 @@ class IsolatingRunner:
 
 
 def _is_finite(result: Result) -> bool:
+    if result.finite is not None:
+        return result.finite
     parts = (result.logits, result.attention, result.contributions)
     # A sum is quick and finite where all its terms are, unless it overflows.
     return all(math.isfinite(part.sum()) or bool(np.isfinite(part).all()) for part in parts if part is not None)

@@ -67,6 +67,7 @@ async def predict(request: Request) -> Response:
                 attention=asked.attention,
                 top_tokens=asked.top_tokens,
                 offset_encoding=asked.offset_encoding,
+                for_json=True,
             )
             for text, encoding, answer in zip(texts, classified.encodings, classified.answers, strict=True)
         ],

@@ -1,5 +1,6 @@
 """The recurrent encoder as it is served: what Keras' layer computes, in a form that takes half the time."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -21,24 +22,72 @@ def serving_model(model: keras.Model) -> keras.Model:
 
     All other layers, and their weights, are those of `model`. A model that has no such encoder is returned as it is.
     """
-    encoder = next((layer for layer in model.layers if layer.name == ENCODER), None)
-    if not isinstance(encoder, keras.layers.Bidirectional) or not _reads_embedding(encoder):
-        return model
-    embedding = model.get_layer(EMBEDDING)
-    cells = (encoder.forward_layer, encoder.backward_layer)
-    if encoder.merge_mode != "concat" or any(_unusual(cell) for cell in cells):
-        return model
-    if embedding.input_dim * sum(cell.cell.kernel.shape[1] for cell in cells) * 4 > _MOST_TABLE_BYTES:
+    ways = directions_of(model)
+    if ways is None:
         return model
     [ids], mask = model.inputs, model.get_layer(MASK).output
-    states = TokenRecurrence(embedding, *cells, name="recurrence")(ids)
-    after = keras.Model([ids, mask, encoder.output], model.output)
+    states = TokenRecurrence(*ways, name="recurrence")(ids)
+    after = keras.Model([ids, mask, model.get_layer(ENCODER).output], model.output)
     return keras.Model(ids, after([ids, mask, states]), name=model.name)
 
 
 def takes_as_long_as_its_texts(model: keras.Model) -> bool:
     """Whether the time of a forward pass goes by the longest text in it rather than by what it is padded to."""
     return any(isinstance(layer, TokenRecurrence) for layer in model.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """The weights of one direction of a recurrence, its tokens' part multiplied out.
+
+    The product of a token's vector with the kernels of the gates depends on the token alone. So all of them are
+    multiplied out once, and looking one up takes the place of more than half of the arithmetic.
+
+    Attributes:
+        table: float32[vocabulary, gates], a token's vector times the kernel, plus the bias.
+        kernel: float32[U, gates], of the state. An LSTM has 4U gates: input, forget, output, candidate; a GRU 3U:
+            update, reset, candidate.
+        bias: float32[gates] of the state's product; None where the table holds the only one.
+    """
+
+    table: np.ndarray
+    kernel: np.ndarray
+    bias: np.ndarray | None
+
+    @property
+    def units(self) -> int:
+        """U, the width of a state."""
+        return int(self.kernel.shape[0])
+
+    @property
+    def is_lstm(self) -> bool:
+        """Whether it is an LSTM, not a GRU."""
+        return int(self.kernel.shape[1]) == 4 * self.units
+
+
+def directions_of(model: keras.Model) -> tuple[Direction, Direction] | None:
+    """Both directions of a model's recurrent encoder, forward first; None where it has none that is served so."""
+    encoder = next((layer for layer in model.layers if layer.name == ENCODER), None)
+    if not isinstance(encoder, keras.layers.Bidirectional) or not _reads_embedding(encoder):
+        return None
+    embedding = model.get_layer(EMBEDDING)
+    cells = (encoder.forward_layer, encoder.backward_layer)
+    if encoder.merge_mode != "concat" or any(_unusual(cell) for cell in cells):
+        return None
+    if embedding.input_dim * sum(cell.cell.kernel.shape[1] for cell in cells) * 4 > _MOST_TABLE_BYTES:
+        return None
+    vectors = ops.convert_to_numpy(embedding.embeddings)
+    return _direction(vectors, cells[0]), _direction(vectors, cells[1])
+
+
+def _direction(vectors: np.ndarray, layer: keras.Layer) -> Direction:
+    kernel, recurrent, bias = (ops.convert_to_numpy(weight) for weight in layer.cell.weights)
+    of_recurrent = None
+    if isinstance(layer, keras.layers.LSTM):
+        kernel, recurrent, bias = (_sigmoids_first(each) for each in (kernel, recurrent, bias))
+    else:
+        bias, of_recurrent = bias
+    return Direction(vectors @ kernel + bias, recurrent, of_recurrent)
 
 
 def _reads_embedding(encoder: keras.Layer) -> bool:
@@ -61,8 +110,6 @@ def _unusual(layer: keras.Layer) -> bool:
 class TokenRecurrence(keras.layers.Layer):
     """A bidirectional LSTM or GRU over an embedding, from token ids.
 
-    The product of a token's vector with the kernels of the gates depends on the token alone. So all of them are
-    multiplied out once, [vocabulary, gates], and looking one up takes the place of more than half of the arithmetic.
     Both directions run in one loop, which ends with the longest text of the batch.
 
     Equations: those of `keras.layers.LSTM` and `keras.layers.GRU` (reset_after=True). Padding stands before or
@@ -70,32 +117,26 @@ class TokenRecurrence(keras.layers.Layer):
     the state that it starts from; the states at padding itself mean nothing, and are finite.
 
     Args:
-        embedding: the layer whose rows are the tokens' vectors.
-        forward: an LSTM or GRU of U units.
+        forward: of U units.
         backward: one of the same kind, that reads from the last token to the first.
 
     Input: ids int32[batch, tokens]. Output: float32[batch, tokens, 2U].
     """
 
-    def __init__(self, embedding: keras.Layer, forward: keras.Layer, backward: keras.Layer, **kwargs: Any) -> None:
+    def __init__(self, forward: Direction, backward: Direction, **kwargs: Any) -> None:
         super().__init__(trainable=False, **kwargs)
         self.units = forward.units
-        self._step, self._states = (_lstm_step, 2) if isinstance(forward, keras.layers.LSTM) else (_gru_step, 1)
-        vectors = ops.convert_to_numpy(embedding.embeddings)
+        self._step, self._states = (_lstm_step, 2) if forward.is_lstm else (_gru_step, 1)
         self._tables: list[Tensor] = []
         self._kernels: list[Tensor] = []
         self._biases: list[Tensor] = []
-        for name, layer in (("forward", forward), ("backward", backward)):
-            kernel, recurrent, bias = (ops.convert_to_numpy(weight) for weight in layer.cell.weights)
-            if isinstance(layer, keras.layers.LSTM):
-                kernel, recurrent, bias = (_sigmoids_first(each) for each in (kernel, recurrent, bias))
-            else:
-                bias, of_recurrent = bias
-                self._biases.append(self._constant(f"{name}_bias", of_recurrent))  # [gates]
-            table = vectors @ kernel + bias  # [vocabulary, gates]
+        for name, way in (("forward", forward), ("backward", backward)):
+            table = way.table.copy()
             table[PAD_ID] = self._gates_of_padding(table.shape[1])
             self._tables.append(self._constant(f"{name}_table", table))
-            self._kernels.append(self._constant(f"{name}_kernel", recurrent))  # [U, gates]
+            self._kernels.append(self._constant(f"{name}_kernel", way.kernel))  # [U, gates]
+            if way.bias is not None:
+                self._biases.append(self._constant(f"{name}_bias", way.bias))  # [gates]
 
     def _constant(self, name: str, value: np.ndarray) -> Tensor:
         return self.add_weight(value.shape, lambda shape, dtype: ops.convert_to_tensor(value, dtype), name=name)

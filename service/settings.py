@@ -39,6 +39,11 @@ class Settings(BaseSettings):
         description="What runs the models: `keras` (extra `cpu` or `gpu`) or `onnx`, ONNX Runtime without Keras (extra "
         "`onnx`). There nothing is compiled: of `batch_sizes` the last counts, of `token_buckets` none.",
     )
+    native: bool = Field(
+        True,
+        description="Whether what is written in C is used where it was compiled: tokenizer, answers, and on a "
+        "processor the forward passes of classifiers that it knows. Without it there is Python, and Keras' backend.",
+    )
     deadline_seconds: float = Field(30.0, gt=0, description="Longest wait for an answer, queue and compute together.")
     max_queued_tokens: PositiveInt = Field(131_072, description="Tokens admitted and not yet answered; beyond it, 429.")
     batch_sizes: IntegerList = Field((1, 2, 8), description="Texts in a forward pass: the sizes that are compiled.")

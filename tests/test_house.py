@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,8 @@ from shutil import copytree, ignore_patterns
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from models.native.build import HEADERS, LIBRARY, SOURCES
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("models", "training", "service")
@@ -179,8 +182,8 @@ def test_the_wheel_holds_the_three_rooms_and_what_they_read(tmp_path: Path) -> N
     source = tmp_path / "source"
     source.mkdir()
     for room in (*ROOMS, "tests"):
-        copytree(ROOT / room, source / room, ignore=ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        copytree(ROOT / room, source / room, ignore=ignore_patterns("__pycache__", "*.so"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         (source / name).write_text((ROOT / name).read_text())
     (source / "models" / "saved" / "trained_here").mkdir(parents=True)
     (source / "models" / "saved" / "trained_here" / "bundle.json").write_text("{}")
@@ -193,6 +196,8 @@ def test_the_wheel_holds_the_three_rooms_and_what_they_read(tmp_path: Path) -> N
     assert not {name for name in names if "trained_here" in name}
     expected = {str(path.relative_to(ROOT)) for room in ROOMS for path in modules_of(room)}
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "training" / "configs").glob("*.toml")}
+    expected |= {f"models/native/{name}" for name in (*SOURCES, *HEADERS)}
+    assert (f"models/native/{LIBRARY.name}" in names) is (shutil.which("cc") is not None)
     for folder in (ROOT / "service" / "web", *(ROOT / "models" / "saved" / name for name in BUNDLES)):
         assert folder.parent.name != "saved" or (folder / "bundle.json").is_file()
         expected |= {str(path.relative_to(ROOT)) for path in folder.rglob("*") if path.is_file()}

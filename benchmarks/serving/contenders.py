@@ -104,10 +104,10 @@ def _running_peer(peer: Peer, variant: str, environments: Path) -> Iterator[Runn
 
 @cache
 def sources(*folders: str) -> str:
-    """A short hash of the Python files in `folders` and of the bundle's card."""
+    """A short hash of the Python and C files in `folders` and of the bundle's card."""
     digest = hashlib.sha256((BUNDLE / "bundle.json").read_bytes())
     for folder in folders:
-        for file in sorted((ROOT / folder).rglob("*.py")):
+        for file in sorted(path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".c", ".h"}):
             digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -2,10 +2,11 @@
 
     .venv-serve/bin/python -m benchmarks.serving.limits.null_engine
 
-All else is what serves: HTTP, tokenizer, queue, batches, padding, JSON. HEED_* settings apply.
+All else is what serves: HTTP, tokenizer, queue, batches, JSON. HEED_* settings apply.
 """
 
 import os
+from collections.abc import Sequence
 from unittest.mock import patch
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -13,29 +14,24 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
-from service.compilation import Forward
+from service.results import Result
 from service.server import serve
 from service.settings import Settings
-from service.shapes import Shape
 
 
-class NullCompiler:
-    """Compiles to nothing: uniform weights, no evidence."""
-
-    traces = 0
+class NullClassifier:
+    """Uniform weights, no evidence."""
 
     def __init__(self, model: keras.Model) -> None:
-        self._labels = model.output["logits"].shape[-1]
-        self._names = set(model.output)
+        self._logits = np.zeros(model.output["logits"].shape[-1], np.float32)
+        self._exact = "contributions" in model.output
 
-    def compile(self, shape: Shape) -> Forward:
-        """Arrays that are made once for each shape."""
-        per_token = np.full(shape, 1 / shape.tokens, np.float32)
-        outputs = {"logits": np.zeros((shape.batch, self._labels), np.float32), "attention": per_token}
-        outputs |= dict.fromkeys(self._names - outputs.keys(), per_token)
-        return lambda ids: outputs
+    def __call__(self, ids: Sequence[np.ndarray]) -> list[Result]:
+        """A result for each text."""
+        weights = [np.full(len(text), 1 / len(text), np.float32) for text in ids]
+        return [Result(self._logits, each, each if self._exact else None) for each in weights]
 
 
 if __name__ == "__main__":
-    with patch("service.engine.forward_compiler", NullCompiler):
+    with patch("service.native_classifier.NativeClassifier.of", NullClassifier):
         serve(Settings())

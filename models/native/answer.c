@@ -1,0 +1,141 @@
+/* The tokens of an answer as JSON: what orjson would write of service/answers.py's dictionaries, without these. */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+static const double TENS[] = {
+    1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
+    1e18, 1e19, 1e20, 1e21, 1e22, 1e23, 1e24, 1e25, 1e26, 1e27, 1e28, 1e29, 1e30, 1e31, 1e32, 1e33, 1e34, 1e35,
+    1e36, 1e37, 1e38, 1e39, 1e40, 1e41, 1e42, 1e43, 1e44, 1e45, 1e46, 1e47, 1e48, 1e49, 1e50, 1e51, 1e52,
+};
+#define MOST_TENS 52
+#define MOST_DIGITS 1e17
+#define MOST_WEIGHT 1.5f
+
+#define LITERAL(out, text) (memcpy(out, text, sizeof(text) - 1), (out) + sizeof(text) - 1)
+
+static char *write_integer(char *out, uint64_t value)
+{
+    static const char PAIRS[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+                                "495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596"
+                                "979899";
+    char digits[20];
+    int first = sizeof digits;
+    for (; value >= 100; value /= 100) memcpy(digits + (first -= 2), PAIRS + 2 * (value % 100), 2);
+    if (value >= 10)
+        memcpy(digits + (first -= 2), PAIRS + 2 * value, 2);
+    else
+        digits[--first] = (char)('0' + value);
+    memcpy(out, digits + first, sizeof digits - first);
+    return out + sizeof digits - first;
+}
+
+/* value / 10^decimals, as few digits as tell it. */
+static char *write_decimal(char *out, uint64_t value, int decimals)
+{
+    if (!value) return LITERAL(out, "0.0");
+    for (; value % 10 == 0 && decimals > 1; decimals--) value /= 10;
+    char digits[20];
+    int count = (int)(write_integer(digits, value) - digits);
+    if (decimals - count >= 5) { /* below 1e-5: one digit, a point, the others, an exponent */
+        const int exponent = decimals - count + 1;
+        *out++ = digits[0];
+        if (count > 1) {
+            *out++ = '.';
+            memcpy(out, digits + 1, count - 1);
+            out += count - 1;
+        }
+        out = LITERAL(out, "e-");
+        return write_integer(out, exponent);
+    }
+    if (count <= decimals) {
+        out = LITERAL(out, "0.");
+        memset(out, '0', decimals - count);
+        out += decimals - count;
+        memcpy(out, digits, count);
+        return out + count;
+    }
+    memcpy(out, digits, count - decimals);
+    out += count - decimals;
+    *out++ = '.';
+    memcpy(out, digits + count - decimals, decimals);
+    return out + decimals;
+}
+
+/* A weight, of 0 to MOST_WEIGHT, to so many significant digits. */
+static char *write_weight(char *out, double weight, int significant)
+{
+    if (weight == 0) return LITERAL(out, "0.0");
+    int tens = ilogb(weight) * 1233 >> 12; /* 1233 / 4096 is the logarithm of 2, nearly */
+    if (tens < 0 ? weight * TENS[-tens - 1] >= 1 : weight >= TENS[tens + 1]) tens++;
+    int decimals = significant - 1 - tens;
+    if (decimals > MOST_TENS) decimals = MOST_TENS;
+    return write_decimal(out, (uint64_t)rint(weight * TENS[decimals]), decimals);
+}
+
+static char *write_text(char *out, const uint8_t *text, int32_t length)
+{
+    static const char HEX[] = "0123456789abcdef";
+    *out++ = '"';
+    for (int32_t at = 0; at < length; at++) {
+        const uint8_t byte = text[at];
+        if (byte >= 0x20 && byte != '"' && byte != '\\') {
+            *out++ = (char)byte;
+            continue;
+        }
+        *out++ = '\\';
+        switch (byte) {
+        case '"': case '\\': *out++ = (char)byte; break;
+        case '\b': *out++ = 'b'; break;
+        case '\f': *out++ = 'f'; break;
+        case '\n': *out++ = 'n'; break;
+        case '\r': *out++ = 'r'; break;
+        case '\t': *out++ = 't'; break;
+        default:
+            out = LITERAL(out, "u00");
+            *out++ = HEX[byte >> 4];
+            *out++ = HEX[byte & 15];
+        }
+    }
+    *out++ = '"';
+    return out;
+}
+
+/* A JSON array of tokens; how many bytes were written, or -1 where a number is none that is written so.
+ *
+ * text: UTF-8; from, to int32[tokens]: each token's bytes in it. starts, ends int32[tokens]: as they are shown.
+ * weights, contributions float32[tokens], the latter NULL where there are none; each is divided by the temperature.
+ * out: room for 160 bytes a token and 6 for each byte of its text, and 2 more. */
+int64_t heed_write_tokens(const uint8_t *text, int32_t tokens, const int32_t *from, const int32_t *to,
+                          const int32_t *starts, const int32_t *ends, const float *weights, int32_t weight_digits,
+                          const float *contributions, double temperature, int32_t contribution_decimals,
+                          const int32_t *ids, int32_t unknown_id, char *out)
+{
+    char *const beginning = out;
+    *out++ = '[';
+    for (int32_t token = 0; token < tokens; token++) {
+        if (!(weights[token] >= 0 && weights[token] <= MOST_WEIGHT)) return -1;
+        if (token) *out++ = ',';
+        out = LITERAL(out, "{\"text\":");
+        out = write_text(out, text + from[token], to[token] - from[token]);
+        out = LITERAL(out, ",\"start\":");
+        out = write_integer(out, starts[token]);
+        out = LITERAL(out, ",\"end\":");
+        out = write_integer(out, ends[token]);
+        out = LITERAL(out, ",\"weight\":");
+        out = write_weight(out, weights[token], weight_digits);
+        out = LITERAL(out, ",\"contribution\":");
+        if (contributions) {
+            const double rounded = rint(contributions[token] / temperature * TENS[contribution_decimals]);
+            if (!(fabs(rounded) < MOST_DIGITS)) return -1;
+            if (rounded < 0) *out++ = '-';
+            out = write_decimal(out, (uint64_t)fabs(rounded), contribution_decimals);
+        } else {
+            out = LITERAL(out, "null");
+        }
+        out = LITERAL(out, ",\"known\":");
+        out = ids[token] == unknown_id ? LITERAL(out, "false}") : LITERAL(out, "true}");
+    }
+    *out++ = ']';
+    return out - beginning;
+}

@@ -1,0 +1,127 @@
+/* A whole forward pass of the commonest classifier: bidirectional LSTM or GRU, additive pooling, linear head.
+ *
+ * Texts stand one after the other, none is padded, and what comes of a text is the same to the last bit in any batch.
+ */
+#ifndef HEED_CLASSIFIER_H
+#define HEED_CLASSIFIER_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "recurrence.h"
+
+typedef struct {
+    Direction forward, backward;
+    Product hidden;         /* [2U] -> u before its tanh */
+    const float *query;     /* [hidden.outputs]; zeros beyond the layer's own units */
+    float temperature;      /* of the scores */
+    int labels;
+    const float *head;      /* [labels, 2U] */
+    const float *head_bias; /* [labels] */
+    const float *contrasts; /* [labels, 2U]: each label's column less the mean of the others */
+} Classifier;
+
+/* How many floats of scratch `classify` needs for eight texts that have so many tokens together. */
+INLINE int64_t scratch_for(const Classifier *model, int64_t tokens)
+{
+    const int64_t units = model->forward.units;
+    const int64_t gates = model->forward.of_state.outputs, hidden = model->hidden.outputs;
+    const int64_t working = MOST_ROWS * (ROW + units + (gates > hidden ? gates : hidden));
+    return working + (1 + tokens) * 2 * units;
+}
+
+INLINE float sum_of(Lanes lanes)
+{
+    float sum = 0;
+    EACH(lane, LANES) sum += lanes[lane];
+    return sum;
+}
+
+INLINE float dot(const float *one, const float *other, int length)
+{
+    Lanes sums = {0};
+    for (int at = 0; at < length; at += LANES) sums += load(one + at) * load(other + at);
+    return sum_of(sums);
+}
+
+/* attention = softmax of tanh(state W + b) . query over the tokens of one text: Yang et al. 2016, equations 5 and 6. */
+INLINE void attend(const Classifier *model, int tokens, const float *states, float *attention, float *scratch)
+{
+    const int width = model->hidden.inputs, hidden = model->hidden.outputs;
+    float *rows = scratch, *products = rows + MOST_ROWS * ROW;
+    float most = -INFINITY;
+    double sum = 0; /* of up to a thousand weights, that shall sum to 1 */
+    for (int first = 0; first < tokens; first += MOST_ROWS) {
+        const int count = tokens - first < MOST_ROWS ? tokens - first : MOST_ROWS;
+        for (int row = 0; row < count; row++)
+            memcpy(rows + row * ROW, states + (size_t)(first + row) * width, sizeof(float) * width);
+        multiply(&model->hidden, count, rows, products);
+        for (int row = 0; row < count; row++) {
+            Lanes sums = {0};
+            for (int at = 0; at < hidden; at += LANES)
+                sums += hyperbolic_tangent(load(products + row * hidden + at)) * load(model->query + at);
+            const float score = sum_of(sums) / model->temperature;
+            attention[first + row] = score;
+            if (score > most) most = score;
+        }
+    }
+    for (int token = 0; token < tokens; token++) sum += attention[token] = expf(attention[token] - most);
+    for (int token = 0; token < tokens; token++) attention[token] = (float)(attention[token] / sum);
+}
+
+/* Logits of the states' weighted sum, and each token's share in them, as in models/layers/linear_head.py. */
+INLINE void judge(const Classifier *model, int tokens, const float *states, const float *attention, float *logits,
+                  float *contributions, float *pooled)
+{
+    const int width = model->hidden.inputs;
+    memset(pooled, 0, sizeof(float) * width);
+    for (int token = 0; token < tokens; token++)
+        for (int at = 0; at < width; at += LANES)
+            store(pooled + at, load(pooled + at) + attention[token] * load(states + (size_t)token * width + at));
+    int target = model->labels == 2;
+    for (int label = 0; label < model->labels; label++) {
+        logits[label] = dot(pooled, model->head + label * width, width) + model->head_bias[label];
+        if (model->labels > 2 && logits[label] > logits[target]) target = label;
+    }
+    for (int token = 0; token < tokens; token++)
+        contributions[token] = attention[token] * dot(states + (size_t)token * width, model->contrasts + target * width, width);
+}
+
+/* A forward pass over texts of falling length.
+ *
+ * lengths int32[texts], 0 or more. ids int32[tokens of all texts], one text after the other; so are attention and
+ * contributions, float32[tokens]. logits float32[texts, labels]. */
+INLINE void classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
+                     float *attention, float *contributions, float *scratch)
+{
+    const int width = 2 * model->forward.units;
+    float *pooled = scratch, *states = pooled + width;
+    for (int first = 0; first < texts; first += MOST_ROWS) {
+        const int32_t *row_ids[MOST_ROWS];
+        float *row_states[MOST_ROWS], *row_halves[MOST_ROWS];
+        int rows = 0, tokens = 0, real = 0;
+        for (; rows < MOST_ROWS && first + rows < texts; rows++) {
+            row_ids[rows] = ids + tokens;
+            row_states[rows] = states + (size_t)tokens * width;
+            row_halves[rows] = row_states[rows] + model->forward.units;
+            tokens += lengths[first + rows];
+            real += lengths[first + rows] > 0;
+        }
+        float *rest = states + (size_t)tokens * width;
+        if (real) {
+            run_rows(&model->forward, real, row_ids, lengths + first, 0, row_states, rest);
+            run_rows(&model->backward, real, row_ids, lengths + first, 1, row_halves, rest);
+        }
+        for (int row = 0; row < rows; row++) {
+            const int length = lengths[first + row];
+            attend(model, length, row_states[row], attention, rest);
+            judge(model, length, row_states[row], attention, logits, contributions, pooled);
+            attention += length, contributions += length, logits += model->labels;
+        }
+        ids += tokens;
+    }
+}
+
+#endif

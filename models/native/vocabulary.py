@@ -1,0 +1,72 @@
+"""The tokenizer's inner loop in C: spans and ids of a text in one pass."""
+
+import ctypes
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.native import library
+
+
+class _Vocabulary(ctypes.Structure):
+    """`Vocabulary` of tokens.c."""
+
+    _fields_ = [
+        ("letters", ctypes.c_void_p),
+        ("ends", ctypes.c_void_p),
+        ("slots", ctypes.c_void_p),
+        ("mask", ctypes.c_uint32),
+        ("words", ctypes.c_int32),
+        ("first_id", ctypes.c_int32),
+    ]
+
+
+class NativeVocabulary:
+    """Ids of words, and the tokens of texts.
+
+    Args:
+        words: word i has id `first_id + i`; what is none of them has id `first_id - 1`.
+        kinds: uint8[codes], the kind of each code point, as in `models.tokenizer`.
+    """
+
+    def __init__(self, words: Sequence[str], first_id: int, kinds: np.ndarray) -> None:
+        loaded = library()
+        assert loaded is not None
+        self._kinds = kinds
+        letters = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), np.uint32)
+        ends = np.cumsum([len(word) for word in words], dtype=np.int32)
+        slots = np.zeros(1 << (2 * len(words) + 1).bit_length(), np.int32)
+        self._arrays = (letters, ends, slots)  # kept: the structure holds their addresses alone
+        addresses = (array.ctypes.data for array in self._arrays)
+        self._structure = _Vocabulary(*addresses, len(slots) - 1, len(words), first_id)
+        loaded.heed_fill_vocabulary(ctypes.byref(self._structure))
+        self._address = ctypes.addressof(self._structure)
+        self._kinds_address = kinds.ctypes.data
+        self._encode_bytes = self._function(loaded.heed_encode_bytes)
+        self._encode_codes = self._function(loaded.heed_encode_codes)
+
+    @staticmethod
+    def _function(function: "ctypes._NamedFuncPointer") -> "ctypes._NamedFuncPointer":
+        pointer, integer = ctypes.c_void_p, ctypes.c_int32
+        function.argtypes = [pointer, ctypes.c_char_p, integer, pointer, integer, integer, pointer, pointer, pointer]
+        function.restype = integer
+        return function
+
+    def encode(self, lowered: str, max_tokens: int) -> tuple[np.ndarray, int] | None:
+        """The tokens of a lower-cased text; None where kinds alone do not tell them.
+
+        Returns:
+            int32[3, tokens], ids, starts and ends of the first `max_tokens` tokens, and how many the whole text has.
+        """
+        room = min(len(lowered), max_tokens)
+        found = np.empty((3, room), np.int32)
+        address = found.ctypes.data
+        if lowered.isascii():
+            encode, text = self._encode_bytes, lowered.encode("ascii")
+        else:
+            encode, text = self._encode_codes, lowered.encode("utf-32-le", "surrogatepass")
+        places = (address, address + 4 * room, address + 8 * room)
+        tokens: int = encode(
+            self._address, text, len(lowered), self._kinds_address, len(self._kinds), max_tokens, *places
+        )
+        return None if tokens < 0 else (found[:, : min(tokens, room)], tokens)
