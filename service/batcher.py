@@ -127,12 +127,11 @@ class Batcher:
             bucket = bucket_of(len(encoding.ids), self._engine.token_buckets)
             items.append(Item(encoding.ids, bucket, now, now + seconds_left, loop.create_future()))
         self._backlog.admit(items)
+        expiry = loop.call_at(deadline, _expire, items, seconds_left)
         try:
-            async with asyncio.timeout_at(deadline):
-                return [_answer(await item.outcome) for item in items]
-        except TimeoutError:
-            raise DeadlineExceeded(round(seconds_left, 2)) from None
+            return [_answer(await item.outcome) for item in items]
         finally:  # the client left, or one of its texts failed: what is not computed yet need not be
+            expiry.cancel()
             self._backlog.leave(items)
             for item in items:
                 item.outcome.cancel()
@@ -200,6 +199,12 @@ class Batcher:
         for item in self._backlog.unanswered:
             if not item.outcome.done():
                 item.outcome.set_result(NotReady(self._refusal or "The engine has stopped."))
+
+
+def _expire(items: Sequence[Item], seconds: float) -> None:
+    for item in items:
+        if not item.outcome.done():
+            item.outcome.set_result(DeadlineExceeded(round(seconds, 2)))
 
 
 def _answer(outcome: Answer | HeedError) -> Answer:

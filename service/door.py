@@ -4,8 +4,10 @@ At several times the load that it can answer, reading all requests only to refus
 from those that were let in, and its sockets would become a queue without bound.
 """
 
+import asyncio
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -15,6 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import PROBLEM_MEDIA_TYPE, Overloaded, problem_document
 from service.observe import REQUEST_ID, request_id_of
+from service.one_write import HeadHolder
+from service.pipeline import WATCH_CLIENT
 from service.predicting import PREDICT_PATH
 from service.registry import Registry
 
@@ -41,6 +45,11 @@ def door_of(app: Starlette) -> type[HttpToolsProtocol]:
     class Door(HttpToolsProtocol):
         between_messages = True
         let_in = 0  # bytes
+        when_lost: Callable[[], None] | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            self.held = HeadHolder(transport)
+            super().connection_made(self.held)  # type: ignore[arg-type]
 
         def data_received(self, data: bytes) -> None:
             idle = self.between_messages and not self.pipeline and (not self.cycle or self.cycle.response_complete)
@@ -63,6 +72,7 @@ def door_of(app: Starlette) -> type[HttpToolsProtocol]:
         def on_message_begin(self) -> None:
             self.between_messages = False
             super().on_message_begin()
+            self.scope[WATCH_CLIENT] = self.watch_client  # type: ignore[literal-required]
 
         def on_message_complete(self) -> None:
             self.between_messages = True
@@ -70,11 +80,21 @@ def door_of(app: Starlette) -> type[HttpToolsProtocol]:
 
         def on_response_complete(self) -> None:
             self.let_in = keeper.let_out(self.let_in)
+            self.held.release()
             super().on_response_complete()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self.let_in = keeper.let_out(self.let_in)
             super().connection_lost(exc)
+            if self.when_lost:
+                self.when_lost()
+
+        def watch_client(self, leave: Callable[[], None]) -> Callable[[], None]:
+            self.when_lost = leave
+            return self.watch_no_more
+
+        def watch_no_more(self) -> None:
+            self.when_lost = None
 
     return Door
 

@@ -1,6 +1,7 @@
 """Prometheus metrics: what `GET /metrics` shows. No label and no value holds anything of a review."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -45,6 +46,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._remember_labels()
 
     def show_models(self, models: "Registry") -> None:
         """Show what is loaded as well, read at every scrape."""
@@ -52,11 +54,34 @@ class Metrics:
 
     def count(self, model: str, encodings: Sequence[Encoding]) -> None:
         """Count what one answered request asked of a model."""
-        self.texts.labels(model).inc(len(encodings))
-        self.tokens.labels(model).inc(sum(len(encoding.ids) for encoding in encodings))
-        self.unknown_tokens.labels(model).inc(sum(encoding.unknown for encoding in encodings))
-        truncated = sum(encoding.tokens_total > len(encoding.ids) for encoding in encodings)
-        self.truncated_texts.labels(model).inc(truncated)
+        texts, tokens, unknown, truncated = self._of_model(model)
+        texts.inc(len(encodings))
+        tokens.inc(sum(len(encoding.ids) for encoding in encodings))
+        unknown.inc(sum(encoding.unknown for encoding in encodings))
+        truncated.inc(sum(encoding.tokens_total > len(encoding.ids) for encoding in encodings))
+
+    def count_request(self, route: str, method: str, status: int, seconds: float, stages: Mapping[str, float]) -> None:
+        """Count one answer.
+
+        Args:
+            route: the template of its path.
+            method: of a closed set.
+            status: of the answer.
+            seconds: that it took.
+            stages: the seconds of these that a stage took.
+        """
+        self._answers(route, method, status).inc()
+        self._seconds_of(route).observe(seconds)
+        for stage, spent in stages.items():
+            self._seconds_in(stage).observe(spent)
+
+    def _remember_labels(self) -> None:
+        """Looking a label's values up costs as much as to count; there are few of them, of closed sets."""
+        per_model = (self.texts, self.tokens, self.unknown_tokens, self.truncated_texts)
+        self._of_model = cache(lambda model: tuple(counter.labels(model) for counter in per_model))
+        self._answers = cache(lambda route, method, status: self.requests.labels(route, method, str(status)))
+        self._seconds_of = cache(self.request_seconds.labels)
+        self._seconds_in = cache(self.stage_seconds.labels)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""

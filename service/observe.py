@@ -1,13 +1,15 @@
 """Request ids, log lines and counts around every request. Never a review's text."""
 
+import asyncio
 import logging
 import random
 import re
 import sys
+import threading
 import time
 import traceback
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import BinaryIO, Literal, cast
 
 import orjson
 import structlog
@@ -80,32 +82,28 @@ class Observe:
                 MutableHeaders(scope=message)[REQUEST_ID] = facts.request_id
             await send(message)
 
-        with (
-            structlog.contextvars.bound_contextvars(request_id=facts.request_id),
-            self.metrics.in_flight.track_inprogress(),
-        ):
-            try:
-                await self.app(scope, receive, send_with_id)
-            except Exception as error:
-                _log_fault(error)
-                if status:  # half an answer is out; the server can but close the connection
-                    raise
-                await problem_response(InternalError(), scope)(scope, receive, send_with_id)
-            finally:
-                self._record(scope, facts, status, time.perf_counter() - started)
+        self.metrics.in_flight.inc()
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception as error:
+            _log_fault(error, facts.request_id)
+            if status:  # half an answer is out; the server can but close the connection
+                raise
+            await problem_response(InternalError(), scope)(scope, receive, send_with_id)
+        finally:
+            self.metrics.in_flight.dec()
+            self._record(scope, facts, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, facts: RequestFacts, status: int, seconds: float) -> None:
         # The route's template and a closed set of methods: what clients make up must not become label values.
         unnamed = "static" if "endpoint" in scope else "unmatched"
         route = facts.route or str(getattr(scope.get("route"), "path", unnamed))
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self.metrics.requests.labels(route, method, str(status)).inc()
-        self.metrics.request_seconds.labels(route).observe(seconds)
-        for stage, spent in facts.stages.items():
-            self.metrics.stage_seconds.labels(stage).observe(spent)
-        log.log(
-            logging.DEBUG if route in _QUIET_ROUTES else logging.INFO,
+        self.metrics.count_request(route, method, status, seconds, facts.stages)
+        tell = log.debug if route in _QUIET_ROUTES else log.info
+        tell(
             "request",
+            request_id=facts.request_id,
             method=method,
             route=route,
             status=status,
@@ -114,10 +112,48 @@ class Observe:
         )
 
 
-def _log_fault(error: Exception) -> None:
+def _log_fault(error: Exception, request_id: str) -> None:
     """Log where an unexpected exception came from, without its message: that may quote what the client sent."""
     frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-    log.error("fault", exception=type(error).__qualname__, frames=frames)
+    log.error("fault", request_id=request_id, exception=type(error).__qualname__, frames=frames)
+
+
+class GatheredLines:
+    """What a logger writes to: all lines that come in one turn of an event loop are written at once, when it ends.
+
+    Writing is a call of the system, in which the event loop gives up the interpreter; for each request that would take
+    longer than the line itself. What comes from another thread, or while no loop runs, is written at once.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._waiting: list[bytes] = []
+
+    def write(self, line: bytes) -> int:
+        """Take one line."""
+        with self._lock:
+            self._waiting.append(line)
+            first = len(self._waiting) == 1
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.write_out()
+        else:
+            if first:
+                loop.call_soon(self.write_out)
+        return len(line)
+
+    def flush(self) -> None:
+        """Nothing: a logger flushes after each line."""
+
+    def write_out(self) -> None:
+        """Write what waits."""
+        with self._lock:
+            lines, self._waiting = self._waiting, []
+            if lines:
+                self._stream.write(b"".join(lines))
+                self._stream.flush()
 
 
 def configure_logging(level: Literal["debug", "info", "warning", "error"]) -> None:
@@ -126,7 +162,6 @@ def configure_logging(level: Literal["debug", "info", "warning", "error"]) -> No
     Our own lines do not take the way through `logging`: there is one for each request, and it costs a tenth of that.
     """
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -152,6 +187,6 @@ def configure_logging(level: Literal["debug", "info", "warning", "error"]) -> No
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr)
         if watched
-        else structlog.BytesLoggerFactory(sys.stderr.buffer),
+        else structlog.BytesLoggerFactory(cast(BinaryIO, GatheredLines(sys.stderr.buffer))),
         cache_logger_on_first_use=True,
     )

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -15,6 +16,10 @@ from service.observe import RequestFacts
 from service.registry import ServedModel
 
 T = TypeVar("T")
+
+WATCH_CLIENT = "heed.watch_client"
+"""In the scope of a request, where the server tells of a client's leaving without a task that waits for it: takes what
+to call then, and gives what to call when nobody wants to know any more."""
 
 THREAD_CHARACTERS = 20_000
 """Requests with more text than this are tokenized in a thread, so that they do not hold up the others' answers."""
@@ -79,18 +84,31 @@ async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -
     """
     working = asyncio.current_task()
     assert working is not None
-    watching = asyncio.create_task(_cancel_when_client_leaves(request, working))
+    gone = False
+
+    def leave() -> None:
+        nonlocal gone
+        gone = True
+        working.cancel()
+
+    watch = request.scope.get(WATCH_CLIENT, partial(_watch_messages, request))
+    stop_watching = watch(leave)
     try:
         return await work
     except asyncio.CancelledError:
-        if watching.done() and not working.uncancel():
+        if gone and not working.uncancel():
             raise ClientGone from None
         raise
     finally:
-        watching.cancel()
+        stop_watching()
 
 
-async def _cancel_when_client_leaves(request: Request, working: asyncio.Task[Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    working.cancel()
+def _watch_messages(request: Request, leave: Callable[[], None]) -> Callable[[], Any]:
+    """Watch for the client's leaving as any ASGI server tells it, until what is returned is called."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        leave()
+
+    return asyncio.create_task(watch()).cancel

@@ -49,12 +49,31 @@ def parse_json(body: bytes) -> Any:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedBody(f"Expected JSON text in UTF-8. Received something else: {error}.") from None
+    if _has_all_its_strings(body, document):
+        return document
     try:
         # orjson keeps the last of two equal names. Which of them was meant is not ours to guess.
         json.loads(body, object_pairs_hook=_refuse_repeated_names, parse_int=float)
     except RecursionError:
         raise MalformedBody("Expected JSON text. Received arrays or objects nested too deeply.") from None
     return document
+
+
+def _has_all_its_strings(body: bytes, document: Any) -> bool:
+    """Whether a flat object surely has every name and string that stands in its text, so that no name was repeated.
+
+    Without escaped backslashes, the quotes that are not escaped themselves enclose the strings. Counting them costs a
+    tenth of what it costs to read the text once more.
+    """
+    if not isinstance(document, dict) or rb"\\" in body:
+        return False
+    strings = len(document)
+    for value in document.values():
+        if isinstance(value, list):
+            strings += len(value) if all(isinstance(each, str) for each in value) else -len(body)
+        else:
+            strings += isinstance(value, str)
+    return body.count(b'"') - body.count(rb"\"") == 2 * strings
 
 
 def _refuse_repeated_names(pairs: list[tuple[str, Any]]) -> None:

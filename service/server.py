@@ -3,7 +3,6 @@
 import gc
 import logging
 import os
-import sys
 import threading
 import time
 from types import FrameType
@@ -24,10 +23,6 @@ _CLOSING_SECONDS = 1.5
 
 _LINGER_SECONDS = 0.5
 """The port stays open this long after the signal at least: what was sent just before it gets an answer, no reset."""
-
-_SWITCH_SECONDS = 0.0005
-"""How long the event loop may keep an engine's thread from Python, once its forward pass is done; by default ten times
-as long, which is as long as the forward pass itself."""
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 """An answer is hundreds of objects, none of which needs the collector; by default it looks at every second answer."""
@@ -75,7 +70,6 @@ def serve(settings: Settings) -> None:
     """Serve until a signal comes. Review texts are never logged: there is no access log but our own."""
     configure_logging(settings.log_level)
     prepare_process(settings)
-    sys.setswitchinterval(_SWITCH_SECONDS)
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     app = create_app(settings)
     config = uvicorn.Config(
@@ -85,6 +79,7 @@ def serve(settings: Settings) -> None:
         http=door_of(app),
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # nothing here asks who the client is
         server_header=False,
         timeout_graceful_shutdown=1,
     )

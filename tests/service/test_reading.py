@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.errors import MalformedBody
@@ -59,6 +59,47 @@ def test_what_is_not_json_is_refused_with_a_reason(body: bytes) -> None:
 def test_what_is_json_is_read_as_it_was_written(document: Any) -> None:
     assert parse_json(orjson.dumps(document)) == document
     assert parse_json(json.dumps(document).encode()) == document
+
+
+PIECES = [
+    r'"text"',
+    r'"texts"',
+    ":",
+    ",",
+    "{",
+    "}",
+    "[",
+    "]",
+    r'"a"',
+    r'"\""',
+    r'"\\"',
+    r'"\\\""',
+    r'"\u0022"',
+    "1",
+    "null",
+    " ",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+@example(r'{"text":"\\","text":"a"}')
+@example(r'{"text":"\"","text":"a"}')
+@example(r'{"text":{"a":1,"a":1}}')
+@example(r'{"texts":[{"a":1,"a":1}]}')
+@example(r'{"texts":["\u0022"],"texts":[]}')
+def test_no_name_is_repeated_in_what_is_read(body: str) -> None:
+    def names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name for name, _ in pairs}) != len(pairs):
+            raise ValueError
+        return dict(pairs)
+
+    try:
+        expected = json.loads(body, object_pairs_hook=names_once)
+    except ValueError:
+        with pytest.raises(MalformedBody):
+            parse_json(body.encode())
+    else:
+        assert parse_json(body.encode()) == expected
 
 
 def test_a_pair_of_surrogates_is_one_character() -> None:
