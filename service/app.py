@@ -1,6 +1,6 @@
 """The HTTP service: its lifespan and its routes, each as thin as it can be."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -65,28 +65,26 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _answer_disconnect)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(Observe, metrics=app.state.metrics)  # added last, so outermost
-    short_road = BodyLimit(ShortRoad(settings), max_body_bytes=settings.max_body_bytes)
-    app.build_middleware_stack = _with_short_road(  # type: ignore[method-assign]
-        app.build_middleware_stack, Observe(short_road, metrics=app.state.metrics)
+    app.state.short_road = Observe(
+        BodyLimit(ShortRoad(settings), max_body_bytes=settings.max_body_bytes), metrics=app.state.metrics
     )
     document = describe(app, settings)
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app
 
 
-def _with_short_road(build: Callable[[], ASGIApp], short_road: ASGIApp) -> Callable[[], ASGIApp]:
-    """Build the app as before, but let the requests that there are many of go past all of its layers."""
+def past_the_framework(app: FastAPI) -> ASGIApp:
+    """`app` as it is served: the requests that there are many of go past all of its layers."""
+    short_road = app.state.short_road
 
-    def build_both() -> ASGIApp:
-        whole = build()
+    async def fork(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == PREDICT_PATH and scope["method"] == "POST":
+            scope["app"] = app
+            await short_road(scope, receive, send)
+        else:
+            await app(scope, receive, send)
 
-        async def fork(scope: Scope, receive: Receive, send: Send) -> None:
-            short = scope["type"] == "http" and scope["path"] == PREDICT_PATH and scope["method"] == "POST"
-            await (short_road if short else whole)(scope, receive, send)
-
-        return fork
-
-    return build_both
+    return fork
 
 
 @asynccontextmanager

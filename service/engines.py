@@ -17,8 +17,8 @@ from service.settings import Settings
 from service.shapes import Shape
 
 _SWITCH_SECONDS = 0.0005
-"""How long other Python code may keep an engine's thread waiting, once its forward pass is done; by default ten times as
-long, which is as long as the forward pass itself."""
+"""How long other Python code may keep an engine's thread waiting, once its forward pass is done; by default ten times
+as long, which is as long as the forward pass itself."""
 
 _NEEDS = {"keras": ("keras", "heed[cpu]"), "onnx": ("onnxruntime", "heed[onnx]")}
 

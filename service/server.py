@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from service.app import create_app
+from service.app import create_app, past_the_framework
 from service.door import door_of
 from service.engines import prepare_process
 from service.observe import configure_logging
@@ -73,7 +73,7 @@ def serve(settings: Settings) -> None:
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     app = create_app(settings)
     config = uvicorn.Config(
-        app,
+        past_the_framework(app),
         host=settings.host,
         port=settings.port,
         http=door_of(app),

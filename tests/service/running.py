@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ from pathlib import Path
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-from service.app import create_app
+from service.app import create_app, past_the_framework
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -80,9 +81,9 @@ class AppClient(httpx.Client):
 
 
 @contextmanager
-def client_of(app: FastAPI) -> Iterator[AppClient]:
-    """Run an app under uvicorn, on a real port, in a thread."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
+def client_of(app: FastAPI, past: Callable[[FastAPI], ASGIApp] = past_the_framework) -> Iterator[AppClient]:
+    """Run an app under uvicorn as it is served, or as `past` makes of it, on a real port, in a thread."""
+    server = uvicorn.Server(uvicorn.Config(past(app), port=0, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -328,3 +329,14 @@ def test_the_bare_address_leads_to_the_documentation(client: AppClient) -> None:
     shown = client.get("/", follow_redirects=True)
     assert shown.url.path == "/docs"
     assert "swagger-ui" in shown.text
+
+
+def test_an_app_that_is_served_by_itself_answers_the_same(settings: Settings) -> None:
+    app = create_app(settings)
+    with ready_client_of(settings) as client:
+        expected = predict(client, text=REVIEW)
+    with client_of(app, past=lambda app: app) as client:
+        while client.get("/startupz").status_code != 200:
+            time.sleep(0.05)
+        assert predict(client, text=REVIEW) == expected
+        assert client.post("/predict", json={"text": ""}).status_code == 422

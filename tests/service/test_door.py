@@ -1,5 +1,6 @@
 """The door of a full service, over real sockets."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -185,3 +186,24 @@ def test_other_routes_are_open_and_the_refused_are_counted(connection: socket.so
     connection.sendall(request())
     assert answer(connection)[0] == 429
     assert counter._value.get() == before + 1
+
+
+def test_work_for_a_client_that_leaves_is_cancelled(
+    connection: socket.socket, full: Full, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, cancelled = threading.Event(), threading.Event()
+
+    async def work(*arguments: Any, **options: Any) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    monkeypatch.setattr("service.predicting.classify", work)
+    full.now = False
+    connection.sendall(request())
+    assert begun.wait(10)
+    connection.close()
+    assert cancelled.wait(10)
