@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.native --data aclImdb_v1.tar.gz
 
-Both answer the same reviews by turns, and the faster of the rounds of each counts. Takes the bundle models/saved/default.
+Both answer the same reviews by turns, and the best round of each counts. Takes the bundle models/saved/default.
 """
 
 import argparse
