@@ -107,15 +107,15 @@ class Backlog:
             self._waiting_tokens += needed
             self._changed.notify(len(items))
 
-    def refuse_if_full(self, coming: int = 0) -> None:
-        """Raise what `admit` would for any item, or will once `coming` tokens are here.
+    def refuse_if_full(self, coming: int = 0, more: int = 1) -> None:
+        """Raise what `admit` would for `more` tokens, or will once `coming` tokens are here.
 
         Raises:
-            Overloaded: no room is left.
+            Overloaded: no room is left for them, and something waits.
         """
-        tokens = max(self.tokens, coming)
-        if tokens >= self._max_tokens and self._waiting_tokens:
-            raise self._overloaded(tokens - self._max_tokens + 1)
+        tokens = max(self.tokens, coming) + more
+        if tokens > self._max_tokens and self._waiting_tokens:
+            raise self._overloaded(tokens - self._max_tokens)
 
     def _overloaded(self, excess: int) -> Overloaded:
         """What to tell a client for whom there are `excess` tokens too many."""

@@ -85,16 +85,17 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def refuse_if_full(self, coming: int = 0) -> None:
+    def refuse_if_full(self, coming: int = 0, more: int = 1) -> None:
         """Find out before any work is done on a request whether it would be refused anyway.
 
         Args:
             coming: tokens of requests that were let in, whether or not they were admitted here yet.
+            more: tokens of the request in question, as far as one knows.
 
         Raises:
-            Overloaded: nothing more is admitted just now.
+            Overloaded: so many more are not admitted just now.
         """
-        self._backlog.refuse_if_full(coming)
+        self._backlog.refuse_if_full(coming, more)
 
     async def submit(self, encoding: Encoding, *, deadline: float) -> Answer:
         """The answer for one text; see `submit_many`."""

@@ -27,8 +27,9 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,10})[ \t]*(?=\r\n)")
 _NAMED_ID = re.compile(rb"\r\n" + REQUEST_ID.lower().encode() + rb":[ \t]*([!-~]*)[ \t]*\r\n", re.IGNORECASE)
 # What changes where a message ends, or what the client waits for, is the parser's business.
 _NOT_FOR_THE_DOOR = (b"\r\ntransfer-encoding:", b"\r\nexpect:", b"\r\nconnection:", b"\r\nupgrade:")
-_BYTES_A_TOKEN = 5
+_BYTES_A_TOKEN = 5  # about: of reviews, with their heads
 _TELL_SECONDS = 1.0
+_BODY = orjson.dumps(problem_document(Overloaded(1.0), instance=PREDICT_PATH))  # the same for all
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +126,7 @@ class _Doorkeeper:
         if default is None or self._state.draining:
             return None
         try:
-            default.batcher.refuse_if_full(self._bytes_inside // _BYTES_A_TOKEN)
+            default.batcher.refuse_if_full(self._bytes_inside // _BYTES_A_TOKEN, len(data) // _BYTES_A_TOKEN)
         except Overloaded as full:
             return self._answer(data, full) if _is_whole(data) else None
         return None
@@ -133,18 +134,17 @@ class _Doorkeeper:
     def _answer(self, data: bytes, full: Overloaded) -> tuple[bytes, bytes]:
         self._count()
         named = _NAMED_ID.search(data[: data.index(b"\r\n\r\n") + 2])
-        body = orjson.dumps(problem_document(full, instance=PREDICT_PATH))
         headers = {
             **full.headers,
-            "Content-Length": str(len(body)),
+            "Content-Length": str(len(_BODY)),
             "Content-Type": PROBLEM_MEDIA_TYPE,
             REQUEST_ID: request_id_of(named.group(1).decode("ascii") if named else ""),
         }
         lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
-        return f"HTTP/1.1 429 Too Many Requests\r\n{lines}".encode("ascii"), body
+        return f"HTTP/1.1 429 Too Many Requests\r\n{lines}".encode("ascii"), _BODY
 
     def _count(self) -> None:
-        self._state.metrics.requests.labels(PREDICT_PATH, "POST", "429").inc()
+        self._state.metrics.count_refusal(PREDICT_PATH, "POST", 429)
         self._refused += 1
         now = time.monotonic()
         if now - self._told > _TELL_SECONDS:

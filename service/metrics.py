@@ -75,6 +75,10 @@ class Metrics:
         for stage, spent in stages.items():
             self._seconds_in(stage).observe(spent)
 
+    def count_refusal(self, route: str, method: str, status: int) -> None:
+        """Count an answer that took no time worth telling."""
+        self._answers(route, method, status).inc()
+
     def _remember_labels(self) -> None:
         """Looking a label's values up costs as much as to count; there are few of them, of closed sets."""
         per_model = (self.texts, self.tokens, self.unknown_tokens, self.truncated_texts)

@@ -376,6 +376,23 @@ def test_a_full_queue_is_told_before_any_work_is_done() -> None:
     in_time(scenario())
 
 
+def test_what_would_not_fit_is_told_before_any_work_is_done() -> None:
+    async def scenario() -> None:
+        engine = ArithmeticEngine()
+        async with batching(engine, max_queued_tokens=32) as batcher:
+            held = await occupy(engine, batcher)
+            batcher.refuse_if_full(more=1000)  # nothing waits: even what is larger than the whole queue gets in
+            [waiting] = await admit(batcher, encoding_of(4))
+            room = 32 - batcher.queued_tokens
+            batcher.refuse_if_full(more=room)
+            with pytest.raises(Overloaded):
+                batcher.refuse_if_full(more=room + 1)
+            engine.gate.set()
+            await asyncio.gather(held, waiting)
+
+    in_time(scenario())
+
+
 def test_an_expired_text_is_not_computed_and_its_tokens_are_free_again() -> None:
     async def scenario() -> None:
         engine = ArithmeticEngine()

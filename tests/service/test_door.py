@@ -37,7 +37,7 @@ class Full:
 def full() -> Iterator[Full]:
     full = Full()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Batcher, "refuse_if_full", lambda batcher, coming=0: full.refuse(coming))
+        patch.setattr(Batcher, "refuse_if_full", lambda batcher, coming=0, more=1: full.refuse(coming))
         yield full
 
 
