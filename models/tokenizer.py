@@ -67,12 +67,6 @@ class Encoding:
     tokens_total: int
 
     @property
-    def known(self) -> np.ndarray:
-        """bool[tokens], False where the vocabulary does not hold the token."""
-        known: np.ndarray = self.ids != UNKNOWN_ID
-        return known
-
-    @property
     def unknown(self) -> int:
         """How many tokens the vocabulary does not hold."""
         return int(np.count_nonzero(self.ids == UNKNOWN_ID))

@@ -13,7 +13,7 @@ from models.tokenizer import PAD_ID, UNKNOWN_ID
 from service.compilation import Forward, forward_compiler
 from service.recurrence import serving_model, takes_as_long_as_its_texts
 from service.results import Result
-from service.shapes import Plan, Shape, bucket_of, programs_for, shape_grid, token_buckets_for
+from service.shapes import Plan, Shape, bucket_of, check_fit, programs_for, shape_grid, token_buckets_for
 
 log = structlog.get_logger(__name__)
 
@@ -155,9 +155,7 @@ class Engine:
             ValueError: there are more texts, or a longer one.
             RuntimeError: the engine is closed.
         """
-        longest = max(map(len, ids), default=0)
-        if len(ids) > shape.batch or longest > shape.tokens:
-            raise ValueError(f"Expected texts that fit into {shape}. Received {len(ids)} of up to {longest} tokens.")
+        check_fit([len(text) for text in ids], shape)
         if self._closed:
             raise RuntimeError("Expected an engine that is open. This one is closed.")
         if self._program_of(shape) not in self._forwards:

@@ -76,9 +76,8 @@ class NativeClassifier:
         self._arrays: list[np.ndarray] = []  # kept: the structures hold their addresses alone
         self._labels = head.labels
         self._vocabulary = len(ways[0].table)
-        kernel, bias = (ops.convert_to_numpy(weight) for weight in (head.kernel, head.bias))
-        total = kernel.sum(axis=1, keepdims=True)
-        contrasts = kernel - (total - kernel) / (head.labels - 1)  # [2U, labels]
+        of_head = (head.kernel, head.bias, head.contrasts(head.kernel))
+        kernel, bias, contrasts = map(ops.convert_to_numpy, of_head)  # [2U, labels], [labels], [2U, labels]
         pooling_bias = None if pooling.bias is None else ops.convert_to_numpy(pooling.bias)
         hidden = self._product(ops.convert_to_numpy(pooling.kernel), pooling_bias)
         query = np.zeros(hidden.outputs, np.float32)

@@ -40,6 +40,17 @@ def bucket_of(tokens: int, token_buckets: Sequence[int]) -> int:
     return token_buckets[place]
 
 
+def check_fit(lengths: Sequence[int], shape: Shape) -> None:
+    """See that texts of so many tokens have room in one forward pass of this shape.
+
+    Raises:
+        ValueError: there are more texts, or a longer one.
+    """
+    longest = max(lengths, default=0)
+    if len(lengths) > shape.batch or longest > shape.tokens:
+        raise ValueError(f"Expected texts that fit into {shape}. Received {len(lengths)} of up to {longest} tokens.")
+
+
 def shape_grid(batch_sizes: Sequence[int], token_buckets: Sequence[int], max_batch_tokens: int | None) -> list[Shape]:
     """Every shape to compile, the ones that should be ready first at the front.
 

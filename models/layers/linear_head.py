@@ -58,7 +58,7 @@ class LinearHead(keras.layers.Layer):
     def call(self, pooled: Tensor, values: Tensor, coefficients: Tensor, training: bool = False) -> dict[str, Tensor]:
         pooled = self.pooled_dropout(ops.cast(pooled, "float32"), training=training)
         logits = ops.matmul(pooled, self.kernel) + self.bias  # [batch, labels]
-        kernel = ops.take(self._contrasts(self.kernel), self._target(logits), axis=1)  # [features, batch]
+        kernel = ops.take(self.contrasts(self.kernel), self._target(logits), axis=1)  # [features, batch]
         values, coefficients = ops.cast(values, "float32"), ops.cast(coefficients, "float32")
         if len(coefficients.shape) == 2:
             shares = ops.einsum("btf,fb->bt", values, kernel)  # [batch, tokens]
@@ -67,7 +67,12 @@ class LinearHead(keras.layers.Layer):
 
     def base(self, target: int) -> float:
         """What the contrast of label `target` is before any token is read: b_c."""
-        return float(ops.convert_to_numpy(self._contrasts(self.bias))[target])
+        return float(ops.convert_to_numpy(self.contrasts(self.bias))[target])
+
+    def contrasts(self, columns: Tensor) -> Tensor:
+        """Each of the last axis minus the mean of the others: float[..., labels] -> float[..., labels]."""
+        total = ops.sum(columns, axis=-1, keepdims=True)
+        return columns - (total - columns) / (self.labels - 1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "labels": self.labels, "dropout": self.dropout}
@@ -87,8 +92,3 @@ class LinearHead(keras.layers.Layer):
         if self.labels == 2:
             return ops.ones_like(logits[:, 0], dtype="int32")  # [batch]
         return ops.argmax(logits, axis=-1)  # [batch]
-
-    def _contrasts(self, columns: Tensor) -> Tensor:
-        """Each of the last axis minus the mean of the others: float[..., labels] -> float[..., labels]."""
-        total = ops.sum(columns, axis=-1, keepdims=True)
-        return columns - (total - columns) / (self.labels - 1)

@@ -124,4 +124,12 @@ INLINE void classify(const Classifier *model, int texts, const int32_t *lengths,
     }
 }
 
+/* `classify` as compiled here, under a name of its own. */
+#define CLASSIFY_AS(NAME)                                                                                              \
+    void NAME(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,           \
+              float *attention, float *contributions, float *scratch)                                                  \
+    {                                                                                                                  \
+        classify(model, texts, lengths, ids, logits, attention, contributions, scratch);                               \
+    }
+
 #endif

@@ -9,11 +9,7 @@ int64_t heed_classify_scratch(const Classifier *model, int64_t tokens) { return 
 typedef void Classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
                       float *attention, float *contributions, float *scratch);
 
-void heed_classify_any(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
-                       float *attention, float *contributions, float *scratch)
-{
-    classify(model, texts, lengths, ids, logits, attention, contributions, scratch);
-}
+CLASSIFY_AS(heed_classify_any)
 
 #if HEED_X86
 Classify heed_classify_avx2, heed_classify_avx512;

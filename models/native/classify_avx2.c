@@ -5,10 +5,5 @@
 #pragma GCC target("avx2,fma")
 #define LANES 8
 #include "classifier.h"
-
-void heed_classify_avx2(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
-                          float *attention, float *contributions, float *scratch)
-{
-    classify(model, texts, lengths, ids, logits, attention, contributions, scratch);
-}
+CLASSIFY_AS(heed_classify_avx2)
 #endif
