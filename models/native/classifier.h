@@ -21,7 +21,10 @@ typedef struct {
     const float *head;      /* [labels, 2U] */
     const float *head_bias; /* [labels] */
     const float *contrasts; /* [labels, 2U]: each label's column less the mean of the others */
+    int first_id, last_id;  /* of a token: rows of the directions' tables */
 } Classifier;
+
+enum Outcome { WRONG_ID = -1, NOT_FINITE = 0, ALL_FINITE = 1 };
 
 /* How many floats of scratch `classify` needs for eight texts that have so many tokens together. */
 INLINE int64_t scratch_for(const Classifier *model, int64_t tokens)
@@ -89,47 +92,96 @@ INLINE void judge(const Classifier *model, int tokens, const float *states, cons
         contributions[token] = attention[token] * dot(states + (size_t)token * width, model->contrasts + target * width, width);
 }
 
-/* A forward pass over texts of falling length.
+/* The places of up to MOST_ROWS texts, the longest first; of equal ones the first. */
+INLINE void rank(int texts, const int32_t *lengths, int *places)
+{
+    for (int text = 0; text < texts; text++) {
+        int at = text;
+        for (; at > 0 && lengths[places[at - 1]] < lengths[text]; at--) places[at] = places[at - 1];
+        places[at] = text;
+    }
+}
+
+INLINE int are_tokens(const Classifier *model, int64_t count, const int32_t *ids)
+{
+    int wrong = 0;
+    for (int64_t at = 0; at < count; at++) wrong |= ids[at] < model->first_id || ids[at] > model->last_id;
+    return !wrong;
+}
+
+/* What is not finite stays so in a sum; of finite floats no such sum is too large for a double. */
+INLINE double total(int64_t count, const float *values)
+{
+    double sum = 0;
+    for (int64_t at = 0; at < count; at++) sum += values[at];
+    return sum;
+}
+
+/* The states of up to MOST_ROWS texts, one text after the other: float32[tokens, 2U]. What is behind them is scratch. */
+INLINE void encode(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *states,
+                   float *rest)
+{
+    const int width = 2 * model->forward.units;
+    const int32_t *text_ids[MOST_ROWS], *row_ids[MOST_ROWS];
+    float *text_states[MOST_ROWS], *row_states[MOST_ROWS], *row_halves[MOST_ROWS];
+    int places[MOST_ROWS], rows = 0;
+    int32_t row_lengths[MOST_ROWS];
+    for (int text = 0; text < texts; text++) {
+        text_ids[text] = ids;
+        text_states[text] = states;
+        ids += lengths[text];
+        states += (size_t)lengths[text] * width;
+    }
+    rank(texts, lengths, places);
+    for (; rows < texts && lengths[places[rows]] > 0; rows++) {
+        row_ids[rows] = text_ids[places[rows]];
+        row_lengths[rows] = lengths[places[rows]];
+        row_states[rows] = text_states[places[rows]];
+        row_halves[rows] = row_states[rows] + model->forward.units;
+    }
+    if (!rows) return;
+    run_rows(&model->forward, rows, row_ids, row_lengths, 0, row_states, rest);
+    run_rows(&model->backward, rows, row_ids, row_lengths, 1, row_halves, rest);
+}
+
+/* A forward pass. Each MOST_ROWS neighbours run side by side, quickest where their lengths are alike.
  *
  * lengths int32[texts], 0 or more. ids int32[tokens of all texts], one text after the other; so are attention and
- * contributions, float32[tokens]. logits float32[texts, labels]. */
-INLINE void classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
-                     float *attention, float *contributions, float *scratch)
+ * contributions, float32[tokens]. logits float32[texts, labels]. With an id that is none nothing is computed. */
+INLINE int classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
+                    float *attention, float *contributions, float *scratch)
 {
     const int width = 2 * model->forward.units;
     float *pooled = scratch, *states = pooled + width;
+    int64_t all_tokens = 0;
+    double sum = 0;
+    for (int text = 0; text < texts; text++) all_tokens += lengths[text];
+    if (!are_tokens(model, all_tokens, ids)) return WRONG_ID;
     for (int first = 0; first < texts; first += MOST_ROWS) {
-        const int32_t *row_ids[MOST_ROWS];
-        float *row_states[MOST_ROWS], *row_halves[MOST_ROWS];
-        int rows = 0, tokens = 0, real = 0;
-        for (; rows < MOST_ROWS && first + rows < texts; rows++) {
-            row_ids[rows] = ids + tokens;
-            row_states[rows] = states + (size_t)tokens * width;
-            row_halves[rows] = row_states[rows] + model->forward.units;
-            tokens += lengths[first + rows];
-            real += lengths[first + rows] > 0;
-        }
-        float *rest = states + (size_t)tokens * width;
-        if (real) {
-            run_rows(&model->forward, real, row_ids, lengths + first, 0, row_states, rest);
-            run_rows(&model->backward, real, row_ids, lengths + first, 1, row_halves, rest);
-        }
-        for (int row = 0; row < rows; row++) {
-            const int length = lengths[first + row];
-            attend(model, length, row_states[row], attention, rest);
-            judge(model, length, row_states[row], attention, logits, contributions, pooled);
+        const int count = texts - first < MOST_ROWS ? texts - first : MOST_ROWS;
+        int64_t tokens = 0;
+        for (int text = first; text < first + count; text++) tokens += lengths[text];
+        float *rest = states + tokens * width, *of_text = states;
+        encode(model, count, lengths + first, ids, states, rest);
+        for (int text = first; text < first + count; text++) {
+            const int length = lengths[text];
+            attend(model, length, of_text, attention, rest);
+            judge(model, length, of_text, attention, logits, contributions, pooled);
+            sum += total(length, attention) + total(length, contributions) + total(model->labels, logits);
+            of_text += (size_t)length * width;
             attention += length, contributions += length, logits += model->labels;
         }
         ids += tokens;
     }
+    return isfinite(sum) ? ALL_FINITE : NOT_FINITE;
 }
 
 /* `classify` as compiled here, under a name of its own. */
 #define CLASSIFY_AS(NAME)                                                                                              \
-    void NAME(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,           \
-              float *attention, float *contributions, float *scratch)                                                  \
+    int NAME(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,            \
+             float *attention, float *contributions, float *scratch)                                                   \
     {                                                                                                                  \
-        classify(model, texts, lengths, ids, logits, attention, contributions, scratch);                               \
+        return classify(model, texts, lengths, ids, logits, attention, contributions, scratch);                        \
     }
 
 #endif

@@ -6,8 +6,8 @@
 
 int64_t heed_classify_scratch(const Classifier *model, int64_t tokens) { return scratch_for(model, tokens); }
 
-typedef void Classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
-                      float *attention, float *contributions, float *scratch);
+typedef int Classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
+                     float *attention, float *contributions, float *scratch);
 
 CLASSIFY_AS(heed_classify_any)
 
@@ -27,8 +27,9 @@ int heed_lanes(void)
     return 4;
 }
 
-void heed_classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
-                   float *attention, float *contributions, float *scratch)
+/* An `Outcome`. */
+int heed_classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
+                  float *attention, float *contributions, float *scratch)
 {
     Classify *classify_here = heed_classify_any;
 #if HEED_X86
@@ -36,5 +37,5 @@ void heed_classify(const Classifier *model, int texts, const int32_t *lengths, c
     if (lanes == 8) classify_here = heed_classify_avx2;
     if (lanes == 16) classify_here = heed_classify_avx512;
 #endif
-    classify_here(model, texts, lengths, ids, logits, attention, contributions, scratch);
+    return classify_here(model, texts, lengths, ids, logits, attention, contributions, scratch);
 }
