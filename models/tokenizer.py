@@ -58,18 +58,15 @@ class Encoding:
         ids: int32[tokens], at least `UNKNOWN_ID`.
         starts: int32[tokens], offsets in code points.
         ends: int32[tokens], offsets in code points, exclusive.
+        unknown: how many of the tokens the vocabulary does not hold.
         tokens_total: tokens in the whole text, before it was cut to `max_tokens`.
     """
 
     ids: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
+    unknown: int
     tokens_total: int
-
-    @property
-    def unknown(self) -> int:
-        """How many tokens the vocabulary does not hold."""
-        return int(np.count_nonzero(self.ids == UNKNOWN_ID))
 
 
 class Tokenizer:
@@ -110,13 +107,13 @@ class Tokenizer:
         """The first `max_tokens` tokens of `text`; none for a blank text. Safe to call from several threads."""
         lowered = _lower(text)
         if self._native and (found := self._native.encode(lowered, max_tokens)):
-            [ids, starts, ends], tokens_total = found
-            return Encoding(ids, starts, ends, tokens_total)
+            [ids, starts, ends], unknown, tokens_total = found
+            return Encoding(ids, starts, ends, unknown, tokens_total)
         all_starts, all_ends = _spans(lowered)
         starts, ends = all_starts[:max_tokens], all_ends[:max_tokens]
         words = [lowered[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         ids = np.fromiter(map(self._ids.get, words, repeat(UNKNOWN_ID)), np.int32, len(words))
-        return Encoding(ids, starts, ends, len(all_starts))
+        return Encoding(ids, starts, ends, int(np.count_nonzero(ids == UNKNOWN_ID)), len(all_starts))
 
     def to_json(self) -> str:
         """The tokenizer as one JSON document."""

@@ -56,9 +56,10 @@ class Metrics:
         """Count what one answered request asked of a model."""
         texts, tokens, unknown, truncated = self._of_model(model)
         texts.inc(len(encodings))
-        tokens.inc(sum(len(encoding.ids) for encoding in encodings))
-        unknown.inc(sum(encoding.unknown for encoding in encodings))
-        truncated.inc(sum(encoding.tokens_total > len(encoding.ids) for encoding in encodings))
+        for encoding in encodings:
+            tokens.inc(len(encoding.ids))
+            unknown.inc(encoding.unknown)
+            truncated.inc(encoding.tokens_total > len(encoding.ids))
 
     def count_request(self, route: str, method: str, status: int, seconds: float, stages: Mapping[str, float]) -> None:
         """Count one answer.

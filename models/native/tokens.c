@@ -31,7 +31,7 @@ void heed_fill_vocabulary(const Vocabulary *vocabulary)
 }
 
 /* Tokens of a text of code points below `known_kinds`; -1 where kinds alone do not tell tokens.
- * The first max_tokens of them go to ids, starts and ends; unknown words get first_id - 1. */
+ * The first max_tokens of them go to ids, starts and ends; unknown words get first_id - 1, and are counted. */
 #define ENCODE(NAME, CODE)                                                                                             \
     static int32_t id_of_##NAME(const Vocabulary *vocabulary, const CODE *word, int32_t length, uint32_t hash)         \
     {                                                                                                                  \
@@ -48,7 +48,8 @@ void heed_fill_vocabulary(const Vocabulary *vocabulary)
     }                                                                                                                  \
                                                                                                                        \
     int32_t heed_encode_##NAME(const Vocabulary *vocabulary, const CODE *text, int32_t length, const uint8_t *kinds,   \
-                               uint32_t known_kinds, int32_t max_tokens, int32_t *ids, int32_t *starts, int32_t *ends) \
+                               uint32_t known_kinds, int32_t max_tokens, int32_t *ids, int32_t *starts, int32_t *ends, \
+                               int32_t *unknown)                                                                       \
     {                                                                                                                  \
         for (int32_t at = 0; at < length; at++)                                                                        \
             if (text[at] >= known_kinds || kinds[text[at]] == JOINING) return -1;                                      \
@@ -87,8 +88,11 @@ void heed_fill_vocabulary(const Vocabulary *vocabulary)
             tokens++;                                                                                                  \
         }                                                                                                              \
         /* Looked up when all are known, so that the waits for memory overlap. */                                      \
-        for (int32_t token = 0; token < tokens && token < max_tokens; token++)                                         \
+        *unknown = 0;                                                                                                  \
+        for (int32_t token = 0; token < tokens && token < max_tokens; token++) {                                       \
             ids[token] = id_of_##NAME(vocabulary, text + starts[token], ends[token] - starts[token], ids[token]);      \
+            *unknown += ids[token] < vocabulary->first_id;                                                             \
+        }                                                                                                              \
         return tokens;                                                                                                 \
     }
 

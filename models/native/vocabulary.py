@@ -48,25 +48,27 @@ class NativeVocabulary:
     @staticmethod
     def _function(function: "ctypes._NamedFuncPointer") -> "ctypes._NamedFuncPointer":
         pointer, integer = ctypes.c_void_p, ctypes.c_int32
-        function.argtypes = [pointer, ctypes.c_char_p, integer, pointer, integer, integer, pointer, pointer, pointer]
+        function.argtypes = [pointer, ctypes.c_char_p, integer, pointer, integer, integer, *[pointer] * 4]
         function.restype = integer
         return function
 
-    def encode(self, lowered: str, max_tokens: int) -> tuple[np.ndarray, int] | None:
+    def encode(self, lowered: str, max_tokens: int) -> tuple[np.ndarray, int, int] | None:
         """The tokens of a lower-cased text; None where kinds alone do not tell them.
 
         Returns:
-            int32[3, tokens], ids, starts and ends of the first `max_tokens` tokens, and how many the whole text has.
+            int32[3, tokens], ids, starts and ends of the first `max_tokens` tokens; how many of these are no words; and
+            how many tokens the whole text has.
         """
         room = min(len(lowered), max_tokens)
         found = np.empty((3, room), np.int32)
+        unknown = ctypes.c_int32()
         address = found.ctypes.data
         if lowered.isascii():
             encode, text = self._encode_bytes, lowered.encode("ascii")
         else:
             encode, text = self._encode_codes, lowered.encode("utf-32-le", "surrogatepass")
-        places = (address, address + 4 * room, address + 8 * room)
+        places = (address, address + 4 * room, address + 8 * room, ctypes.addressof(unknown))
         tokens: int = encode(
             self._address, text, len(lowered), self._kinds_address, len(self._kinds), max_tokens, *places
         )
-        return None if tokens < 0 else (found[:, : min(tokens, room)], tokens)
+        return None if tokens < 0 else (found[:, : min(tokens, room)], unknown.value, tokens)

@@ -68,7 +68,7 @@ def encoding_of(tokens: int, first: int = FIRST_GOOD) -> Encoding:
     ids = np.full(tokens, FIRST_GOOD, np.int32)
     ids[:1] = first
     offsets = np.arange(tokens, dtype=np.int32)
-    return Encoding(ids, offsets, offsets + 1, tokens)
+    return Encoding(ids, offsets, offsets + 1, 0, tokens)
 
 
 def assert_answers(answer: Answer, encoding: Encoding) -> None:
