@@ -13,6 +13,7 @@ from keras import ops
 from models.classifier import ENCODER, HEAD
 from models.layers import AdditiveAttentionPooling, LinearHead
 from models.native import unlocked_library
+from models.native.addresses import address_of
 from models.tokenizer import UNKNOWN_ID
 from service.recurrence import Direction, directions_of
 from service.results import Result
@@ -92,7 +93,7 @@ class NativeClassifier:
         )
         self._model_address = ctypes.addressof(self._model)
         self._run = library.heed_classify
-        self._run.argtypes = [ctypes.c_void_p, ctypes.c_int, *[ctypes.c_void_p] * 6]
+        self._run.argtypes = [ctypes.c_void_p, ctypes.c_int, *[ctypes.c_char_p] * 2, *[ctypes.c_void_p] * 4]
         self._run.restype = ctypes.c_int
         self._scratch_for = library.heed_classify_scratch
         self._scratch_for.argtypes = [ctypes.c_void_p, ctypes.c_int64]
@@ -129,17 +130,17 @@ class NativeClassifier:
         lengths = [len(text) for text in ids]
         joined = np.concatenate(ids, dtype=np.int32)
         logits = np.empty((len(ids), self._labels), np.float32)
-        attention = np.empty(len(joined), np.float32)
-        contributions = np.empty(len(joined), np.float32)
+        attention, contributions = np.empty((2, len(joined) + 1), np.float32)  # one more: an address needs something
         scratch = self._room_for(max(sum(lengths[at : at + _GROUP]) for at in range(0, len(lengths), _GROUP)))
-        arrays = (np.array(lengths, np.int32), joined, logits, attention, contributions, scratch)
+        inputs = (np.array(lengths, np.int32).tobytes(), joined.tobytes())
+        outputs = map(address_of, (logits, attention, contributions, scratch))
         # All that is looked at in every number is in there, where other threads have the interpreter meanwhile.
-        outcome = self._run(self._model_address, len(ids), *(array.ctypes.data for array in arrays))
+        outcome = self._run(self._model_address, len(ids), *inputs, *outputs)
         if outcome == _WRONG_ID:
             first, last = self._model.first_id, self._model.last_id
             raise ValueError(f"Expected ids from {first} to {last}. Received {joined.min()} to {joined.max()}.")
         finite = True if outcome == _ALL_FINITE else None
-        ends = list(itertools.accumulate(lengths))
+        ends = itertools.accumulate(lengths)
         return [
             Result(row, attention[end - length : end], contributions[end - length : end], finite)
             for row, length, end in zip(logits, lengths, ends, strict=True)
@@ -157,8 +158,8 @@ class NativeClassifier:
         return _Product(inputs, outputs + more, self._address(blocks), self._address(bias))
 
     def _address(self, array: np.ndarray) -> int:
-        self._arrays.append(np.ascontiguousarray(array, np.float32))
-        return self._arrays[-1].ctypes.data
+        self._arrays.append(np.array(array, np.float32, order="C"))
+        return address_of(self._arrays[-1])
 
     def _room_for(self, tokens: int) -> np.ndarray:
         """This thread's scratch: to ask the kernel for megabytes at every pass would cost more than to fill them."""

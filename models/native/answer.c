@@ -1,6 +1,7 @@
 /* The tokens of an answer as JSON: what orjson would write of service/answers.py's dictionaries, without these. */
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const double TENS[] = {
@@ -8,32 +9,87 @@ static const double TENS[] = {
     1e18, 1e19, 1e20, 1e21, 1e22, 1e23, 1e24, 1e25, 1e26, 1e27, 1e28, 1e29, 1e30, 1e31, 1e32, 1e33, 1e34, 1e35,
     1e36, 1e37, 1e38, 1e39, 1e40, 1e41, 1e42, 1e43, 1e44, 1e45, 1e46, 1e47, 1e48, 1e49, 1e50, 1e51, 1e52,
 };
+static const uint64_t WHOLE_TENS[] = {
+    1,
+    10,
+    100,
+    1000,
+    10000,
+    100000,
+    1000000,
+    10000000,
+    100000000,
+    1000000000,
+    10000000000,
+    100000000000,
+    1000000000000,
+    10000000000000,
+    100000000000000,
+    1000000000000000,
+    10000000000000000,
+};
 #define MOST_TENS 52
 #define MOST_DIGITS 1e17
 #define MOST_WEIGHT 1.5f
 
 #define LITERAL(out, text) (memcpy(out, text, sizeof(text) - 1), (out) + sizeof(text) - 1)
 
-static char *write_integer(char *out, uint64_t value)
+static char *write_pair(char *out, uint32_t value)
 {
     static const char PAIRS[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
                                 "495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596"
                                 "979899";
-    char digits[20];
-    int first = sizeof digits;
-    for (; value >= 100; value /= 100) memcpy(digits + (first -= 2), PAIRS + 2 * (value % 100), 2);
-    if (value >= 10)
-        memcpy(digits + (first -= 2), PAIRS + 2 * value, 2);
-    else
-        digits[--first] = (char)('0' + value);
-    memcpy(out, digits + first, sizeof digits - first);
-    return out + sizeof digits - first;
+    memcpy(out, PAIRS + 2 * value, 2);
+    return out + 2;
+}
+
+/* The eight digits of a number below 10^8, the first in the lowest byte, all at once: each step halves its parts. */
+static uint64_t eight_digits(uint32_t value)
+{
+    uint64_t parts = value / 10000 | (uint64_t)(value % 10000) << 32;
+    uint64_t high = parts * 10486 >> 20 & 0x0000007f0000007f; /* hundreds */
+    parts = high | (parts - 100 * high) << 16;
+    high = parts * 103 >> 10 & 0x000f000f000f000f; /* tens */
+    return high | (parts - 10 * high) << 8;
+}
+
+/* Memory holds a word's lowest byte first. */
+#define LITTLE_ENDIAN_HERE (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+
+/* value / 10^decimals, from 0 to 1 and not 0: the digits behind the point. */
+static char *write_fraction(char *out, uint64_t value, int decimals)
+{
+    const uint64_t zeros = 0x3030303030303030;
+    uint64_t high = eight_digits((uint32_t)(value / 100000000)), low = eight_digits((uint32_t)(value % 100000000));
+    const int trailing = (low ? __builtin_clzll(low) : 64 + __builtin_clzll(high)) / 8;
+    if (decimals > 8) {
+        high = (high | zeros) >> 8 * (16 - decimals);
+        memcpy(out, &high, 8);
+        low |= zeros;
+        memcpy(out + decimals - 8, &low, 8);
+    } else {
+        low = (low | zeros) >> 8 * (8 - decimals);
+        memcpy(out, &low, 8);
+    }
+    return out + decimals - trailing;
+}
+
+static char *write_integer(char *out, uint64_t value)
+{
+    if (value < 10) return *out = (char)('0' + value), out + 1;
+    if (value < 100) return write_pair(out, (uint32_t)value);
+    return write_pair(write_integer(out, value / 100), value % 100);
 }
 
 /* value / 10^decimals, as few digits as tell it. */
 static char *write_decimal(char *out, uint64_t value, int decimals)
 {
     if (!value) return LITERAL(out, "0.0");
+    const int usual = 5 <= decimals && decimals <= 16; /* and so are most numbers: 0.00001 to 1 */
+    if (LITTLE_ENDIAN_HERE && usual && value < WHOLE_TENS[decimals] && value >= WHOLE_TENS[decimals - 5]) {
+        out = LITERAL(out, "0.");
+        return write_fraction(out, value, decimals);
+    }
     for (; value % 10 == 0 && decimals > 1; decimals--) value /= 10;
     char digits[20];
     int count = (int)(write_integer(digits, value) - digits);
@@ -66,11 +122,13 @@ static char *write_decimal(char *out, uint64_t value, int decimals)
 static char *write_weight(char *out, double weight, int significant)
 {
     if (weight == 0) return LITERAL(out, "0.0");
-    int tens = ilogb(weight) * 1233 >> 12; /* 1233 / 4096 is the logarithm of 2, nearly */
+    uint64_t bits;
+    memcpy(&bits, &weight, sizeof bits);
+    int tens = ((int)(bits >> 52) - 1023) * 1233 >> 12; /* 1233 / 4096 is the logarithm of 2, nearly */
     if (tens < 0 ? weight * TENS[-tens - 1] >= 1 : weight >= TENS[tens + 1]) tens++;
     int decimals = significant - 1 - tens;
     if (decimals > MOST_TENS) decimals = MOST_TENS;
-    return write_decimal(out, (uint64_t)rint(weight * TENS[decimals]), decimals);
+    return write_decimal(out, (uint64_t)llrint(weight * TENS[decimals]), decimals);
 }
 
 static char *write_text(char *out, const uint8_t *text, int32_t length)
@@ -126,10 +184,11 @@ int64_t heed_write_tokens(const uint8_t *text, int32_t tokens, const int32_t *fr
         out = write_weight(out, weights[token], weight_digits);
         out = LITERAL(out, ",\"contribution\":");
         if (contributions) {
-            const double rounded = rint(contributions[token] / temperature * TENS[contribution_decimals]);
-            if (!(fabs(rounded) < MOST_DIGITS)) return -1;
+            const double scaled = contributions[token] / temperature * TENS[contribution_decimals];
+            if (!(fabs(scaled) < MOST_DIGITS)) return -1;
+            const int64_t rounded = llrint(scaled);
             if (rounded < 0) *out++ = '-';
-            out = write_decimal(out, (uint64_t)fabs(rounded), contribution_decimals);
+            out = write_decimal(out, (uint64_t)llabs(rounded), contribution_decimals);
         } else {
             out = LITERAL(out, "null");
         }

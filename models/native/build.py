@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / f"_heed{sysconfig.get_config_var('EXT_SUFFIX')}"
 SOURCES = ("answer.c", "classify.c", "classify_avx2.c", "classify_avx512.c", "sources.c", "tokens.c")
 HEADERS = ("classifier.h", "processors.h", "products.h", "recurrence.h", "vectors.h")
-FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-Wall", "-Wextra", "-Wno-psabi")
+FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fPIC", "-Wall", "-Wextra", "-Wno-psabi")
 
 
 def sources_hash() -> str:

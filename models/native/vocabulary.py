@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.native import library
+from models.native.addresses import address_of
 
 
 class _Vocabulary(ctypes.Structure):
@@ -60,15 +61,16 @@ class NativeVocabulary:
             how many tokens the whole text has.
         """
         room = min(len(lowered), max_tokens)
-        found = np.empty((3, room), np.int32)
-        unknown = ctypes.c_int32()
-        address = found.ctypes.data
+        found = np.empty(3 * room + 1, np.int32)  # the last one is the count of the unknown
+        address = address_of(found)
         if lowered.isascii():
             encode, text = self._encode_bytes, lowered.encode("ascii")
         else:
             encode, text = self._encode_codes, lowered.encode("utf-32-le", "surrogatepass")
-        places = (address, address + 4 * room, address + 8 * room, ctypes.addressof(unknown))
+        places = (address, address + 4 * room, address + 8 * room, address + 12 * room)
         tokens: int = encode(
             self._address, text, len(lowered), self._kinds_address, len(self._kinds), max_tokens, *places
         )
-        return None if tokens < 0 else (found[:, : min(tokens, room)], unknown.value, tokens)
+        if tokens < 0:
+            return None
+        return found[:-1].reshape(3, room)[:, :tokens], int(found[-1]), tokens
