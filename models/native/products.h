@@ -56,6 +56,7 @@ typedef struct {
 /* As many sums at a time as hide how long one addition takes, and as there are registers for. */
 #if LANES == 16
 BLOCK(8, 2)
+BLOCK(6, 2)
 BLOCK(4, 4)
 BLOCK(2, 4)
 BLOCK(1, 4)
@@ -73,7 +74,8 @@ INLINE void multiply(const Product *of, int count, const float *rows, float *pro
 {
     int row = 0;
 #if LANES == 16
-    for (; count - row > 5; row += 8) products_8(of, rows + row * ROW, products + row * of->outputs);
+    for (; count - row > 6; row += 8) products_8(of, rows + row * ROW, products + row * of->outputs);
+    for (; count - row > 4; row += 6) products_6(of, rows + row * ROW, products + row * of->outputs);
 #endif
 #if LANES >= 8
     for (; count - row > 2; row += 4) products_4(of, rows + row * ROW, products + row * of->outputs);
