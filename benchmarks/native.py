@@ -20,6 +20,7 @@ from models.tokenizer import Encoding
 from service.answers import describe_prediction
 from service.compilation import use_one_core_a_pass
 from service.engine import Engine
+from service.engines import batch_tokens
 from service.native_classifier import NativeClassifier
 from service.results import Result
 from service.settings import Settings
@@ -47,7 +48,7 @@ def main() -> None:
         in_python,
         batch_sizes=settings.batch_sizes,
         token_buckets=settings.token_buckets,
-        max_batch_tokens=settings.max_batch_tokens,
+        max_batch_tokens=batch_tokens(Engine.name, settings),
     )
     engine.warm()
     encodings = [in_c.tokenizer.encode(text, in_c.card.max_tokens) for text in texts]

@@ -8,7 +8,7 @@ from typing import Any, Self
 from models.card import CARD_FILE, BundleCard, read_card
 from models.inspection import BundleError
 from service.answers import describe_prediction
-from service.engines import ServingEngine, open_engine
+from service.engines import ServingEngine, batch_tokens, open_engine
 from service.scoring.forward import FixedShapes
 from service.settings import Settings
 
@@ -96,4 +96,5 @@ def open_for_scoring(settings: Settings, name: str | None = None) -> FixedShapes
     Raises:
         BundleError: there is none of that name, or it is refused.
     """
-    return FixedShapes(open_named(settings, name), settings.max_batch_tokens)
+    engine = open_named(settings, name)
+    return FixedShapes(engine, batch_tokens(engine.name, settings))

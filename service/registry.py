@@ -16,7 +16,7 @@ from models.inspection import BundleError
 from models.parts import BundleParts
 from service.batcher import Batcher
 from service.cores import stand_back
-from service.engines import ServingEngine, open_engine
+from service.engines import ServingEngine, batch_tokens, open_engine
 from service.errors import NotReady, UnknownModel
 from service.isolation import IsolatingRunner
 from service.memory import settle
@@ -198,7 +198,7 @@ class Registry:
             engine,
             threads=engine.threads,
             max_queued_tokens=self._settings.max_queued_tokens,
-            max_batch_tokens=self._settings.max_batch_tokens,
+            max_batch_tokens=batch_tokens(engine.name, self._settings),
         )
         return ServedModel(engine.bundle, engine, batcher)
 

@@ -52,7 +52,11 @@ class Settings(BaseSettings):
         description="Padded lengths in tokens that are compiled; a text takes the next one up. A recurrent "
         "model, which stops after its longest text, is compiled for some of them.",
     )
-    max_batch_tokens: PositiveInt = Field(2048, description="Padded tokens in one forward pass, at most.")
+    max_batch_tokens: PositiveInt | None = Field(
+        None,
+        description="Padded tokens in one forward pass, at most. By default 2048, or 4096 where the forward passes are "
+        "in C.",
+    )
     engine_threads: int = Field(
         0, ge=0, description="Forward passes of a model at once; 0: one for each core that the process may use."
     )
@@ -72,7 +76,7 @@ class Settings(BaseSettings):
         for name, sizes in (("batch_sizes", self.batch_sizes), ("token_buckets", self.token_buckets)):
             if not sizes or list(sizes) != sorted(set(sizes)):
                 raise ValueError(f"{name}: expected one or more different integers in rising order. Received {sizes}.")
-        if self.max_batch_tokens < self.token_buckets[-1]:
+        if self.max_batch_tokens is not None and self.max_batch_tokens < self.token_buckets[-1]:
             raise ValueError(
                 f"max_batch_tokens: expected at least the largest of token_buckets, {self.token_buckets[-1]}, "
                 f"so that one text fits. Received {self.max_batch_tokens}."
@@ -93,7 +97,7 @@ def settings_table() -> str:
         "| --- | --- | --- |",
     ]
     for name, field in Settings.model_fields.items():
-        default = field.default
+        default = "" if field.default is None else field.default
         shown = ",".join(str(each) for each in default) if isinstance(default, tuple) else str(default)
         lines.append(f"| `{prefix}{name.upper()}` | {f'`{shown}`' if shown else 'none'} | {field.description} |")
     return "\n".join(lines) + "\n"
