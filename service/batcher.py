@@ -10,7 +10,7 @@ import structlog
 
 from models.tokenizer import Encoding
 from service.backlog import Answer, Backlog, Item
-from service.cores import own_core, stand_back
+from service.cores import stand_back
 from service.errors import DeadlineExceeded, HeedError, NotReady, PredictionFailed
 from service.isolation import ForwardPass, IsolatingRunner
 from service.results import Result
@@ -56,8 +56,7 @@ class Batcher:
         )
         self._probe_seconds = probe_seconds
         self._threads = [
-            threading.Thread(target=self._work, args=(number,), name=f"engine-{number}", daemon=True)
-            for number in range(threads)
+            threading.Thread(target=self._work, name=f"engine-{number}", daemon=True) for number in range(threads)
         ]
         self._running = 0
         self._all_ended = asyncio.Event()
@@ -149,10 +148,9 @@ class Batcher:
 
     # In the threads of the engine
 
-    def _work(self, number: int) -> None:
+    def _work(self) -> None:
         """Feed the engine, one batch after the other, until the batcher closes and nothing waits."""
         stand_back(_BEHIND_THE_EVENT_LOOP)
-        own_core(number, len(self._threads))
         try:
             while True:
                 if self._backlog.wait(None if self.healthy else self._probe_seconds):

@@ -38,18 +38,6 @@ def stand_back(steps: int) -> None:
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + steps)
 
 
-def own_core(number: int, threads: int) -> None:
-    """Keep the calling thread to a core of its own, if it is one of as many `threads` as there are cores.
-
-    Left to the kernel, such threads share a core now and then while another one idles. Only Linux is told; elsewhere,
-    and where a container has a share of more cores, nothing changes.
-    """
-    if sys.platform == "linux":
-        cores = sorted(os.sched_getaffinity(os.getpid()))
-        if len(cores) == threads:
-            os.sched_setaffinity(threading.get_native_id(), {cores[number]})
-
-
 def _read(file: Path) -> list[str]:
     try:
         return file.read_text(encoding="ascii").split()
