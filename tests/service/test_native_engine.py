@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ from models.classifier import build_classifier
 from models.config import ClassifierConfig
 from models.tokenizer import Tokenizer
 from service.engine import Engine
-from service.engines import open_engine
+from service.engines import batch_tokens, open_engine
 from service.native_engine import NativeEngine
 from service.results import Result
 from service.settings import Settings
@@ -108,3 +109,17 @@ def test_the_setting_turns_it_off(folder: Path) -> None:
         assert isinstance(open_engine(folder, Settings(native=False)), Engine)
     finally:
         assert isinstance(open_engine(folder, Settings()), NativeEngine)
+
+
+@pytest.mark.parametrize(
+    ("engine", "settings", "expected"),
+    [
+        ("keras", {}, 2048),
+        ("onnx", {}, 2048),
+        ("native", {}, 4096),
+        ("native", {"max_batch_tokens": 1500}, 1500),
+        ("keras", {"token_buckets": (16, 5000)}, 5000),
+    ],
+)
+def test_how_many_tokens_go_in_a_pass(engine: str, settings: dict[str, Any], expected: int) -> None:
+    assert batch_tokens(engine, Settings(**settings)) == expected
