@@ -25,6 +25,9 @@ LAST_ANSWERS_SECONDS = 60.0
 """How long after the end of a run answers are waited for."""
 IDLE_SECONDS = 2.0
 """A connection that was idle for longer is not used again, as in clients' pools: the server may be closing it."""
+AT_ONCE_SECONDS = 0.0005
+"""In open loop what is due within so many seconds is sent now, and counts from now: the event loop's clock has ticks of
+a millisecond, and would not sleep for less, but spin."""
 _KEEP_EVERY = 499
 
 
@@ -89,9 +92,9 @@ class _Run:
         cpu = self._begin(seconds)
         for moment in (self._started + due).tolist():
             ahead = moment - time.perf_counter()
-            if ahead > 0:
+            if ahead > AT_ONCE_SECONDS:
                 await asyncio.sleep(ahead)
-            self._dispatch(moment, self._next())
+            self._dispatch(min(moment, time.perf_counter()), self._next())
         await asyncio.sleep(max(0.0, self._ends - time.perf_counter()))
         return await self._finish(seconds, cpu)
 
