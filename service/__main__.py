@@ -89,7 +89,7 @@ def score(
     force: Annotated[bool, typer.Option("--force", help="Begin anew, and replace what is there.")] = False,
     window_rows: Annotated[
         int, typer.Option(min=1, help="Rows that are sorted by length, held in memory and written together.")
-    ] = 4096,
+    ] = 1024,
     model: Model = None,
     models_dir: ModelsDir = None,
 ) -> None:

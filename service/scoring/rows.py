@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-WINDOW_ROWS = 4096
+WINDOW_ROWS = 1024
 """Rows in a window, unless the run says otherwise: what is sorted, written, and after a kill done again together."""
 
 WINDOW_CHARACTERS = 1 << 24
