@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from service.scoring.rows import WINDOW_ROWS
 from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve sentiment classifiers, or try one here.")
@@ -89,7 +90,7 @@ def score(
     force: Annotated[bool, typer.Option("--force", help="Begin anew, and replace what is there.")] = False,
     window_rows: Annotated[
         int, typer.Option(min=1, help="Rows that are sorted by length, held in memory and written together.")
-    ] = 1024,
+    ] = WINDOW_ROWS,
     model: Model = None,
     models_dir: ModelsDir = None,
 ) -> None:

@@ -158,7 +158,7 @@ class NativeClassifier:
         return _Product(inputs, outputs + more, self._address(blocks), self._address(bias))
 
     def _address(self, array: np.ndarray) -> int:
-        self._arrays.append(np.array(array, np.float32, order="C"))
+        self._arrays.append(np.require(array, np.float32, ["C", "W"]))
         return address_of(self._arrays[-1])
 
     def _room_for(self, tokens: int) -> np.ndarray:

@@ -91,8 +91,7 @@ class _Run:
     async def at_moments(self, due: np.ndarray, seconds: float) -> Outcome:
         cpu = self._begin(seconds)
         for moment in (self._started + due).tolist():
-            ahead = moment - time.perf_counter()
-            if ahead > AT_ONCE_SECONDS:
+            while (ahead := moment - time.perf_counter()) > AT_ONCE_SECONDS:  # its timers may be early by a tick
                 await asyncio.sleep(ahead)
             self._dispatch(min(moment, time.perf_counter()), self._next())
         await asyncio.sleep(max(0.0, self._ends - time.perf_counter()))
