@@ -23,10 +23,6 @@ static const uint64_t WHOLE_TENS[] = {
     10000000000,
     100000000000,
     1000000000000,
-    10000000000000,
-    100000000000000,
-    1000000000000000,
-    10000000000000000,
 };
 #define MOST_TENS 52
 #define MOST_DIGITS 1e17
@@ -56,20 +52,18 @@ static uint64_t eight_digits(uint32_t value)
 /* Memory holds a word's lowest byte first. */
 #define LITTLE_ENDIAN_HERE (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
 
-/* value / 10^decimals, from 0 to 1 and not 0: the digits behind the point. */
-static char *write_fraction(char *out, uint64_t value, int decimals)
+/* value / 10^decimals, of 1 to 12 decimals, for a value below 10^8 and not 0: the digits behind the point. */
+static char *write_fraction(char *out, uint32_t value, int decimals)
 {
-    const uint64_t zeros = 0x3030303030303030;
-    uint64_t high = eight_digits((uint32_t)(value / 100000000)), low = eight_digits((uint32_t)(value % 100000000));
-    const int trailing = (low ? __builtin_clzll(low) : 64 + __builtin_clzll(high)) / 8;
+    uint64_t digits = eight_digits(value);
+    const int trailing = __builtin_clzll(digits) / 8;
+    digits |= 0x3030303030303030;
     if (decimals > 8) {
-        high = (high | zeros) >> 8 * (16 - decimals);
-        memcpy(out, &high, 8);
-        low |= zeros;
-        memcpy(out + decimals - 8, &low, 8);
+        memcpy(out, "0000", 4);
+        memcpy(out + decimals - 8, &digits, 8);
     } else {
-        low = (low | zeros) >> 8 * (8 - decimals);
-        memcpy(out, &low, 8);
+        digits >>= 8 * (8 - decimals);
+        memcpy(out, &digits, 8);
     }
     return out + decimals - trailing;
 }
@@ -85,10 +79,10 @@ static char *write_integer(char *out, uint64_t value)
 static char *write_decimal(char *out, uint64_t value, int decimals)
 {
     if (!value) return LITERAL(out, "0.0");
-    const int usual = 5 <= decimals && decimals <= 16; /* and so are most numbers: 0.00001 to 1 */
+    const int usual = 5 <= decimals && decimals <= 12 && value < 100000000; /* and so are most: 0.00001 to 1 */
     if (LITTLE_ENDIAN_HERE && usual && value < WHOLE_TENS[decimals] && value >= WHOLE_TENS[decimals - 5]) {
         out = LITERAL(out, "0.");
-        return write_fraction(out, value, decimals);
+        return write_fraction(out, (uint32_t)value, decimals);
     }
     for (; value % 10 == 0 && decimals > 1; decimals--) value /= 10;
     char digits[20];
