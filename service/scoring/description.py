@@ -11,9 +11,7 @@ from service.answers import CONTRIBUTION_DECIMALS, SCORE_DIGITS, WEIGHT_DIGITS, 
 from service.errors import PredictionFailed
 from service.results import Result
 from service.scoring.columns import HEAVIEST, Added
-from service.scoring.forward import Prepared
-
-Outcomes = Sequence[Result | PredictionFailed | None]
+from service.scoring.forward import Outcomes, Prepared
 
 
 def describe(bundle: BundleParts, added: Added, prepared: Prepared, outcomes: Outcomes) -> dict[str, list[Any]]:

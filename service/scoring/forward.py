@@ -1,6 +1,6 @@
 """From the texts of a window to what the model says of them: tokenize, batch by length, compute."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +15,9 @@ from service.results import Result
 from service.scoring.errors import ScoreError
 from service.scoring.rows import Window
 from service.shapes import Shape, bucket_of
+
+Outcomes = Sequence[Result | PredictionFailed | None]
+"""One for each row of a window; None where there is nothing to read."""
 
 _NO_TOKEN = "Expected a text with at least one word. Received a text with none."
 
@@ -108,22 +111,27 @@ class Forward:
         self._runner = IsolatingRunner(engine)
         self._pool = ThreadPoolExecutor(engine.threads, thread_name_prefix="forward")
 
-    def run(self, prepared: Prepared) -> list[Result | PredictionFailed | None]:
-        """One outcome for each row; None where there is nothing to read.
+    def start(self, prepared: Prepared) -> Callable[[], Outcomes]:
+        """Begin with a window; its forward passes follow those of the windows that were begun before.
 
-        Raises:
-            ScoreError: the engine fails on texts that are surely good.
+        What is returned waits for the outcomes. It raises ScoreError where the engine fails on texts that are surely
+        good.
         """
         ids = [encoding.ids for encoding in prepared.encodings]
-        outcomes: list[Result | PredictionFailed | None] = [None] * len(ids)
-        batches = list(self._engine.batches(np.array([len(each) for each in ids])))
-        for batch, found in zip(batches, self._pool.map(lambda batch: self._run_one(ids, batch), batches), strict=True):
-            for place, outcome in zip(batch.tolist(), found, strict=True):
-                outcomes[place] = outcome
+        batches = [batch.tolist() for batch in self._engine.batches(np.array([len(each) for each in ids]))]
+        passes = [self._pool.submit(self._run_one, [ids[place] for place in batch]) for batch in batches]
+
+        def outcomes() -> Outcomes:
+            found: list[Result | PredictionFailed | None] = [None] * len(ids)
+            for batch, each in zip(batches, passes, strict=True):
+                for place, outcome in zip(batch, each.result(), strict=True):
+                    found[place] = outcome
+            return found
+
         return outcomes
 
-    def _run_one(self, ids: list[np.ndarray], batch: np.ndarray) -> list[Result | PredictionFailed]:
-        outcomes = self._runner.run([ids[place] for place in batch], lambda place: True)
+    def _run_one(self, ids: Sequence[np.ndarray]) -> list[Result | PredictionFailed]:
+        outcomes = self._runner.run(ids, lambda place: True)
         if not self._runner.healthy:
             raise ScoreError("Expected forward passes. They fail, on a text that is surely good too; the log says why.")
         return outcomes

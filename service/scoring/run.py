@@ -1,7 +1,7 @@
 """One run, from the first row to the finished file."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from models.parts import BundleParts
 from service.scoring.columns import Added
 from service.scoring.description import describe
 from service.scoring.errors import ScoreError
-from service.scoring.forward import FixedShapes, Forward, Prepared, prepare
+from service.scoring.forward import FixedShapes, Forward, Outcomes, Prepared, prepare
 from service.scoring.output import FileOutput, Output, StreamOutput
 from service.scoring.progress import Report
 from service.scoring.rows import WINDOW_ROWS, Reader, Writer
@@ -20,7 +20,7 @@ from service.scoring.tables import Table, open_reader, open_writer
 T = TypeVar("T")
 
 _AHEAD = 2
-"""Windows that are read before they are needed, and windows that wait to be written: memory for so many more."""
+"""Windows that are read before they are needed, and windows behind the one that is written: memory for so many more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,11 @@ def _score_windows(
 ) -> None:
     """Three things go on at once: a thread reads and tokenizes, the engine computes, a thread describes and writes."""
 
-    def write(prepared: Prepared, outcomes: Any) -> None:
+    def write(before: Future[None] | None, prepared: Prepared, outcomes: Callable[[], Outcomes]) -> None:
+        if before is not None:
+            before.result()  # behind a window that could not be written nothing may be vouched for
         window = prepared.window
-        added = describe(bundle, job.added, prepared, outcomes)
+        added = describe(bundle, job.added, prepared, outcomes())
         errors = sum(error is not None for error in added[job.added.prefix + "error"])
         output.commit(writer.encode(window, added), window.mark, len(window), errors)
         report.tell(output.rows, output.errors, window.fraction)
@@ -92,10 +94,10 @@ def _score_windows(
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
         pending: deque[Future[None]] = deque()
         for prepared in _ahead(prepare(reader.windows(), bundle)):
-            outcomes = forward.run(prepared)
-            while len(pending) >= _AHEAD:
+            before = pending[-1] if pending else None
+            pending.append(writing.submit(write, before, prepared, forward.start(prepared)))
+            if len(pending) > _AHEAD:
                 pending.popleft().result()
-            pending.append(writing.submit(write, prepared, outcomes))
         for each in pending:
             each.result()
 

@@ -1,10 +1,12 @@
 """Runs that were stopped: gone on with where they can be, refused where they would write something else."""
 
+import errno
 import gzip
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,26 @@ def stopping(step: str, after: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FileOutput, step, stop)
         yield
+
+
+def test_behind_a_window_that_could_not_be_written_nothing_is(score_file: Score, tmp_path: Path) -> None:
+    """A disk that is full for one window only must not leave a hole for `resume` to go on behind."""
+    source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    score_file(source, tmp_path / "whole.csv", window_rows=1)
+    original = FileOutput.commit
+    windows = count()
+
+    def fail_once(self: FileOutput, *arguments: Any) -> None:
+        if next(windows) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileOutput, "commit", fail_once)
+        with pytest.raises(OSError, match="No space left"):
+            score_file(source, place, window_rows=1)
+    score_file(source, place, window_rows=1, resume=True)
+    assert place.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def stopped_run(score_file: Score, source: Path, place: Path, *, after: int = 2, **options: Any) -> None:
