@@ -4,47 +4,64 @@
 
 enum Kind { SPACE, WORD, APOSTROPHE, SINGLE, JOINING }; /* as in models/tokenizer.py */
 
-/* Open addressing: slots int32[mask + 1], the id of a word or 0 where there is none. */
+/* Where a word is found: by its hash, which few words share. All but its letters is in one line of the cache. */
+typedef struct {
+    uint32_t hash;
+    int32_t id; /* 0: nothing is here */
+    int32_t start, length;
+} Slot;
+
+/* Open addressing. */
 typedef struct {
     const uint32_t *letters; /* the code points of all words, one word after the other */
     const int32_t *ends;     /* [words]: where each word ends in `letters` */
-    int32_t *slots;
-    uint32_t mask; /* a power of two, less one */
+    Slot *slots;             /* [mask + 1] */
+    uint32_t mask;           /* a power of two, less one */
     int32_t words, first_id;
 } Vocabulary;
 
 /* FNV-1a over code points, its bits then mixed down to those that choose a slot. */
 #define HASHED(hash, code) (((hash) ^ (code)) * 16777619u)
-#define SLOT(hash) ((hash) ^ ((hash) >> 15))
+#define PLACE(vocabulary, hash) (((hash) ^ ((hash) >> 15)) & (vocabulary)->mask)
 #define EMPTY 2166136261u
+#define NOWHERE -1
 
 void heed_fill_vocabulary(const Vocabulary *vocabulary)
 {
     for (int32_t word = 0; word < vocabulary->words; word++) {
+        const int32_t start = word ? vocabulary->ends[word - 1] : 0, end = vocabulary->ends[word];
         uint32_t hash = EMPTY;
-        for (int32_t at = word ? vocabulary->ends[word - 1] : 0; at < vocabulary->ends[word]; at++)
-            hash = HASHED(hash, vocabulary->letters[at]);
-        uint32_t slot = SLOT(hash) & vocabulary->mask;
-        while (vocabulary->slots[slot]) slot = (slot + 1) & vocabulary->mask;
-        vocabulary->slots[slot] = vocabulary->first_id + word;
+        for (int32_t at = start; at < end; at++) hash = HASHED(hash, vocabulary->letters[at]);
+        uint32_t place = PLACE(vocabulary, hash);
+        while (vocabulary->slots[place].id) place = (place + 1) & vocabulary->mask;
+        vocabulary->slots[place] = (Slot){hash, vocabulary->first_id + word, start, end - start};
+    }
+}
+
+/* The first place from `place` on of a word with this hash and length, which may yet be another; or NOWHERE. */
+static inline int32_t next_like(const Vocabulary *vocabulary, uint32_t place, uint32_t hash, int32_t length)
+{
+    for (;; place = (place + 1) & vocabulary->mask) {
+        const Slot *slot = vocabulary->slots + place;
+        if (!slot->id) return NOWHERE;
+        if (slot->hash == hash && slot->length == length) return (int32_t)place;
     }
 }
 
 /* Tokens of a text of code points below `known_kinds`; -1 where kinds alone do not tell tokens.
- * The first max_tokens of them go to ids, starts and ends; unknown words get first_id - 1, and are counted. */
+ * The first max_tokens of them go to ids, starts and ends; unknown words get first_id - 1, and are counted.
+ * What is looked up is fetched for all tokens before it is needed for the first, so that the waits for memory overlap. */
 #define ENCODE(NAME, CODE)                                                                                             \
-    static int32_t id_of_##NAME(const Vocabulary *vocabulary, const CODE *word, int32_t length, uint32_t hash)         \
+    static int32_t id_of_##NAME(const Vocabulary *vocabulary, const CODE *word, int32_t length, int32_t place)         \
     {                                                                                                                  \
-        for (uint32_t slot = SLOT(hash) & vocabulary->mask;; slot = (slot + 1) & vocabulary->mask) {                   \
-            const int32_t id = vocabulary->slots[slot];                                                                \
-            if (!id) return vocabulary->first_id - 1;                                                                  \
-            const int32_t place = id - vocabulary->first_id;                                                           \
-            const int32_t start = place ? vocabulary->ends[place - 1] : 0;                                             \
-            if (vocabulary->ends[place] - start != length) continue;                                                   \
+        while (place != NOWHERE) {                                                                                     \
+            const Slot *slot = vocabulary->slots + place;                                                              \
             int32_t at = 0;                                                                                            \
-            while (at < length && vocabulary->letters[start + at] == word[at]) at++;                                   \
-            if (at == length) return id;                                                                               \
+            while (at < length && vocabulary->letters[slot->start + at] == word[at]) at++;                             \
+            if (at == length) return slot->id;                                                                         \
+            place = next_like(vocabulary, (uint32_t)(place + 1) & vocabulary->mask, slot->hash, length);               \
         }                                                                                                              \
+        return vocabulary->first_id - 1;                                                                               \
     }                                                                                                                  \
                                                                                                                        \
     int32_t heed_encode_##NAME(const Vocabulary *vocabulary, const CODE *text, int32_t length, const uint8_t *kinds,   \
@@ -80,16 +97,22 @@ void heed_fill_vocabulary(const Vocabulary *vocabulary)
                     hash = HASHED(hash, text[at]);                                                                     \
                 }                                                                                                      \
             if (tokens < max_tokens) {                                                                                 \
-                __builtin_prefetch(vocabulary->slots + (SLOT(hash) & vocabulary->mask));                               \
+                __builtin_prefetch(vocabulary->slots + PLACE(vocabulary, hash));                                       \
                 ids[tokens] = (int32_t)hash;                                                                           \
                 starts[tokens] = start;                                                                                \
                 ends[tokens] = at;                                                                                     \
             }                                                                                                          \
             tokens++;                                                                                                  \
         }                                                                                                              \
-        /* Looked up when all are known, so that the waits for memory overlap. */                                      \
+        const int32_t kept = tokens < max_tokens ? tokens : max_tokens;                                                \
+        for (int32_t token = 0; token < kept; token++) {                                                               \
+            const uint32_t hash = (uint32_t)ids[token];                                                                \
+            ids[token] = next_like(vocabulary, PLACE(vocabulary, hash), hash, ends[token] - starts[token]);            \
+            if (ids[token] != NOWHERE)                                                                                 \
+                __builtin_prefetch(vocabulary->letters + vocabulary->slots[ids[token]].start);                         \
+        }                                                                                                              \
         *unknown = 0;                                                                                                  \
-        for (int32_t token = 0; token < tokens && token < max_tokens; token++) {                                       \
+        for (int32_t token = 0; token < kept; token++) {                                                               \
             ids[token] = id_of_##NAME(vocabulary, text + starts[token], ends[token] - starts[token], ids[token]);      \
             *unknown += ids[token] < vocabulary->first_id;                                                             \
         }                                                                                                              \

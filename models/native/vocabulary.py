@@ -8,6 +8,8 @@ import numpy as np
 from models.native import library
 from models.native.addresses import address_of
 
+_INTEGERS_A_SLOT = 4
+
 
 class _Vocabulary(ctypes.Structure):
     """`Vocabulary` of tokens.c."""
@@ -36,7 +38,7 @@ class NativeVocabulary:
         self._kinds = kinds
         letters = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), np.uint32)
         ends = np.cumsum([len(word) for word in words], dtype=np.int32)
-        slots = np.zeros(1 << (2 * len(words) + 1).bit_length(), np.int32)
+        slots = np.zeros((1 << (2 * len(words) + 1).bit_length(), _INTEGERS_A_SLOT), np.int32)
         self._arrays = (letters, ends, slots)  # kept: the structure holds their addresses alone
         addresses = (array.ctypes.data for array in self._arrays)
         self._structure = _Vocabulary(*addresses, len(slots) - 1, len(words), first_id)
