@@ -24,7 +24,7 @@ typedef struct {
 #define HASHED(hash, code) (((hash) ^ (code)) * 16777619u)
 #define PLACE(vocabulary, hash) (((hash) ^ ((hash) >> 15)) & (vocabulary)->mask)
 #define EMPTY 2166136261u
-#define NOWHERE -1
+#define NOWHERE (-1)
 
 void heed_fill_vocabulary(const Vocabulary *vocabulary)
 {
