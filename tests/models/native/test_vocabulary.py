@@ -67,6 +67,14 @@ def test_every_word_of_a_large_vocabulary_is_found(compiled: None) -> None:
     assert tokenizer.encode("w50000 W7", 5).ids.tolist() == [1, 9]
 
 
+def test_words_with_one_hash_are_told_from_each_other(compiled: None) -> None:
+    both = Tokenizer(["declinate", "macallums"])  # of one length too, and so of one place
+    assert both._native is not None
+    for text in ("macallums declinate", "macallums declinate é"):  # in bytes, in code points
+        assert both.encode(text, 2).ids.tolist() == [3, 2]
+        assert Tokenizer(["declinate"]).encode(text, 2).ids.tolist() == [1, 2]
+
+
 def test_a_text_that_only_the_pattern_can_split_is_left_to_it(tokenizers: tuple[Tokenizer, Tokenizer]) -> None:
     in_c, _ = tokenizers
     assert in_c._native is not None

@@ -17,7 +17,7 @@ async def main(port: int) -> None:
         debug=False,
         host="127.0.0.1",
         http_port=port,
-        grpc_port=port + 1,
+        grpc_port=0,  # any that is free: nobody asks there
         metrics_endpoint=None,
         parallel_workers=WORKERS if WORKERS > 1 else 0,  # 0: in the server's own process, which its docs advise for one
         gzip_enabled=False,
