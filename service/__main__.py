@@ -121,9 +121,13 @@ def score(
     except BrokenPipeError:  # who read our output has enough
         raise typer.Exit(1) from None
     except OSError as error:
-        _fail(f"{error}. What is written so far is kept: mend that and go on with --resume.")
+        _fail(
+            f"{error}."
+            + ("" if output == "-" else " What is written so far is kept: mend that and go on with --resume.")
+        )
     except KeyboardInterrupt:
-        typer.echo("Stopped. What is written so far is kept: go on with --resume.", err=True)
+        kept = "" if output == "-" else " What is written so far is kept: go on with --resume."
+        typer.echo("Stopped." + kept, err=True)
         raise typer.Exit(130) from None
 
 

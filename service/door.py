@@ -55,7 +55,8 @@ def door_of(app: Starlette) -> type[HttpToolsProtocol]:
         def data_received(self, data: bytes) -> None:
             idle = self.between_messages and not self.pipeline and (not self.cycle or self.cycle.response_complete)
             refusal = None
-            if idle and data.startswith(_BEGINNING):
+            # Who does not read what was written is left to uvicorn, which reads no more of it then.
+            if idle and not self.flow.write_paused and data.startswith(_BEGINNING):
                 refusal = keeper.refusal(data)
                 if refusal is None:
                     self.let_in = keeper.let_in(len(data))

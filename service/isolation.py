@@ -30,11 +30,11 @@ class ForwardPass(Protocol):
         """Texts in one forward pass, at most."""
 
     def run(self, ids: Sequence[np.ndarray]) -> list[Result]:
-        """The results of int32[tokens] each, in their order. Called from one thread at a time."""
+        """The results of int32[tokens] each, in their order. Called from several threads at once."""
 
 
 class IsolatingRunner:
-    """Runs batches on an engine that may fail; its methods are called from the engine's thread.
+    """Runs batches on an engine that may fail; its methods may be called from several threads.
 
     Args:
         engine: may raise anything, answer in the wrong number, or with numbers that are not finite.
@@ -43,7 +43,8 @@ class IsolatingRunner:
     def __init__(self, engine: ForwardPass) -> None:
         self._engine = engine
         self.healthy = True
-        """Whether the last forward pass succeeded. A bad text alone does not make the engine unhealthy."""
+        """Whether the last forward pass succeeded, of whichever thread. A bad text alone does not make the engine
+        unhealthy."""
 
     def run(self, ids: Sequence[np.ndarray], wanted: Callable[[int], bool]) -> list[Result | PredictionFailed]:
         """One outcome for each text; never raises.

@@ -7,8 +7,11 @@ csv_table.py, jsonl_table.py, parquet_table.py
              one format each: how its rows are read and written
 tables.py    which of them a file is
 columns.py   what is added to a row, and under which names
-forward.py   from the texts of a window to its added columns
+forward.py   from the texts of a window to what the model says of them
+description.py
+             from there to the added columns
 journal.py   what is done already, on disk: a killed run goes on from there
 output.py    the bytes that are done already
 progress.py  what a person is told meanwhile
+errors.py    why a run cannot begin or go on
 """

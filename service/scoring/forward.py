@@ -108,7 +108,6 @@ class Forward:
 
     def __init__(self, engine: FixedShapes) -> None:
         self._engine = engine
-        self._runner = IsolatingRunner(engine)
         self._pool = ThreadPoolExecutor(engine.threads, thread_name_prefix="forward")
 
     def start(self, prepared: Prepared) -> Callable[[], Outcomes]:
@@ -131,8 +130,9 @@ class Forward:
         return outcomes
 
     def _run_one(self, ids: Sequence[np.ndarray]) -> list[Result | PredictionFailed]:
-        outcomes = self._runner.run(ids, lambda place: True)
-        if not self._runner.healthy:
+        runner = IsolatingRunner(self._engine)  # its own: another pass may find the engine well at the same moment
+        outcomes = runner.run(ids, lambda place: True)
+        if not runner.healthy:
             raise ScoreError("Expected forward passes. They fail, on a text that is surely good too; the log says why.")
         return outcomes
 

@@ -57,7 +57,7 @@ class Journal:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write a line, and see it on disk."""
-        self._stream.write(_line(entry))
+        write_whole(self._stream, _line(entry))
         os.fsync(self._stream.fileno())
         self.entries.append(entry)
 
@@ -74,6 +74,13 @@ class Journal:
         """Delete the file: the run has ended."""
         self.path.unlink()
         self.close()
+
+
+def write_whole(stream: FileIO, content: bytes) -> None:
+    """Write all of `content`: a disk that is nearly full takes a part of it and says so, without an error."""
+    view = memoryview(content)
+    while view:
+        view = view[stream.write(view) :]
 
 
 def _line(entry: dict[str, Any]) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from service.scoring.errors import ScoreError
-from service.scoring.journal import Journal
+from service.scoring.journal import Journal, write_whole
 from service.scoring.rows import Mark, Writer
 
 _GZIP_LEVEL = 6
@@ -121,7 +121,7 @@ class FileOutput:
         except ScoreError:
             journal.close() if journal.entries else journal.remove()
             raise
-        if not output.rows:
+        if not output.rows and not output.whole:
             output._append(writer.header())
         return output
 
@@ -142,9 +142,7 @@ class FileOutput:
         assert self._stream is not None
         if self._gzipped and content:
             content = gzip.compress(content, _GZIP_LEVEL, mtime=0)  # no time: the same rows are the same bytes
-        view = memoryview(content)
-        while view:
-            view = view[self._stream.write(view) :]
+        write_whole(self._stream, content)
         self._size += len(content)
 
     def finish(self) -> None:

@@ -178,6 +178,22 @@ def test_what_is_special_is_the_parsers(connection: socket.socket, special: str)
     assert not answered.split("\r\n", 1)[1].startswith("retry-after")
 
 
+def test_who_does_not_read_is_the_parsers(connection: socket.socket, server: uvicorn.Server) -> None:
+    """Its answers would fill the memory, one for each request that it sends."""
+    connection.sendall(request())
+    assert is_of_the_door(answer(connection)[1])
+    [protocol] = [each for each in server.server_state.connections if each.client == connection.getsockname()[:2]]
+    protocol.loop.call_soon_threadsafe(protocol.pause_writing)  # as a transport does that holds too much
+    connection.sendall(request())
+    connection.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        connection.recv(1)
+    connection.settimeout(20)
+    protocol.loop.call_soon_threadsafe(protocol.resume_writing)
+    status, headers, _ = answer(connection)
+    assert (status, is_of_the_door(headers)) == (429, False)
+
+
 def test_other_routes_are_open_and_the_refused_are_counted(connection: socket.socket, server: uvicorn.Server) -> None:
     connection.sendall(b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n")
     assert answer(connection)[0] == 200

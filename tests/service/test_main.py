@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 import pytest
@@ -21,7 +22,7 @@ from tests.service.running import ROOT, RunningService, running_service
 
 
 def heed(
-    models_dir: Path, *arguments: str, stdin: bytes = b"", **environment: str
+    models_dir: Path, *arguments: str, stdin: bytes = b"", stdout: int | BinaryIO = subprocess.PIPE, **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
     settings = {
         "HEED_MODELS_DIR": str(models_dir),
@@ -34,7 +35,8 @@ def heed(
         cwd=ROOT,
         env=os.environ | settings | environment,
         input=stdin,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         timeout=120,
     )
 

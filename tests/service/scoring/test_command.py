@@ -16,6 +16,7 @@ from tests.service.scoring.conftest import Score
 from tests.service.scoring.test_run import write
 from tests.service.test_main import heed
 
+FULL = Path("/dev/full")
 PAGE = (ROOT / "docs" / "scoring.md").read_text(encoding="utf-8")
 
 
@@ -52,6 +53,15 @@ def test_streams(models_dir: Path) -> None:
     first, second = map(json.loads, done.stdout.splitlines())
     assert first["label"] in ("negative", "positive")
     assert "the number 1" in second["error"]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device here is always full")
+def test_what_went_to_standard_output_cannot_be_gone_on_with(models_dir: Path) -> None:
+    with FULL.open("wb") as full:
+        done = heed(models_dir, "score", "-", "-o", "-", stdin=b'{"text": "A dull film."}\n', stdout=full)
+    assert done.returncode == 2
+    assert b"No space left" in done.stderr
+    assert b"--resume" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The journal: whatever a kill leaves of its last line, all lines before it stand."""
 
+from io import FileIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -61,6 +62,25 @@ def test_a_changed_byte_ends_what_is_believed(entries: list[dict[str, Any]], sha
         journal = Journal.open(path)
         assert journal.entries == entries[: sum(each <= place for each in sizes)]
         journal.close()
+
+
+class NearlyFull(FileIO):
+    """A file that takes seven bytes at a time."""
+
+    def write(self, content: Any) -> int:
+        return super().write(memoryview(content)[:7])
+
+
+def test_a_disk_that_takes_less_gets_the_rest_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(path, NearlyFull(path, "ab"), [])
+    entries = [{"rows": number, "mark": {"position": 10**number}} for number in range(3)]
+    for entry in entries:
+        journal.append(entry)
+    journal.close()
+    again = Journal.open(path)
+    assert again.entries == entries
+    again.close()
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:

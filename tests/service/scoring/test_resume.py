@@ -119,6 +119,27 @@ def test_a_kill_between_two_steps_of_the_end_loses_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in.csv", f"out.{kind}", f"whole.{kind}"])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("step", ["os.replace", "Path.unlink", "Journal.remove"])
+def test_a_table_without_rows_ends_once(
+    score_file: Score, tmp_path: Path, kind: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, place = tmp_path / "in.csv", tmp_path / f"out.{kind}"
+    source.write_text("id,text\n")
+    score_file(source, tmp_path / f"whole.{kind}")
+
+    def stop(*arguments: Any, **options: Any) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"service.scoring.output.{step}", stop)
+        with pytest.raises(Stopped):
+            score_file(source, place)
+    assert score_file(source, place, resume=True) == (0, 0)
+    assert place.read_bytes() == (tmp_path / f"whole.{kind}").read_bytes()
+    assert not journal_of(place).exists()
+
+
 def test_an_unfinished_run_and_an_output_are_not_overwritten_by_accident(score_file: Score, tmp_path: Path) -> None:
     source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
     stopped_run(score_file, source, place)

@@ -1,0 +1,49 @@
+"""Forward passes side by side."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.isolation import IsolatingRunner
+from service.results import Result
+from service.scoring.errors import ScoreError
+from service.scoring.forward import Forward
+
+IDS = np.array([2, 3, 4], np.int32)
+
+
+class FailsInOneThread:
+    """An engine that runs out of memory in the thread that makes it, and nowhere else."""
+
+    threads = 1
+
+    def __init__(self) -> None:
+        self._sick = threading.get_ident()
+
+    def run(self, ids: Sequence[np.ndarray]) -> list[Result]:
+        if threading.get_ident() == self._sick:
+            raise MemoryError
+        weights = np.full(len(IDS), 1 / 3, np.float32)
+        return [Result(np.zeros(2, np.float32), weights, weights, finite=True) for _ in ids]
+
+
+def test_texts_are_not_blamed_for_an_engine_that_only_another_pass_finds_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine: Any = FailsInOneThread()
+    forward = Forward(engine)
+    here, run = threading.get_ident(), IsolatingRunner.run
+
+    def run_and_let_another_pass_end(runner: IsolatingRunner, *arguments: Any) -> Any:
+        outcomes = run(runner, *arguments)
+        if threading.get_ident() == here:
+            beside = threading.Thread(target=forward._run_one, args=([IDS],))
+            beside.start()
+            beside.join()
+        return outcomes
+
+    monkeypatch.setattr(IsolatingRunner, "run", run_and_let_another_pass_end)
+    with pytest.raises(ScoreError, match="surely good"):
+        forward._run_one([IDS])
+    forward.close()
