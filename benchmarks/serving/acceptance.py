@@ -86,7 +86,9 @@ def _lengths(told: dict[str, Any]) -> Iterator[Line]:
 def _overload(told: dict[str, Any]) -> Iterator[Line]:
     during = told["during"]
     share = during["requests_per_second"] / told["capacity"]
-    yield Line(f"{TIMES} times capacity: throughput", f"{share:.0%} of capacity", "at least 90%", share >= 0.9)
+    capacities = " and ".join(f"{rate:,.0f}" for rate in told["capacities"])
+    what = f"{TIMES} times capacity: throughput, of {capacities} requests/s right before and right after"
+    yield Line(what, f"{share:.0%}", "at least 90%", share >= 0.9)
     other = {status: count for status, count in during["statuses"].items() if status not in GOOD_STATUSES}
     yield Line(f"{TIMES} times capacity: statuses", _counts(during["statuses"]), "200, 429, 504 alone", not other)
     yield _at_most(

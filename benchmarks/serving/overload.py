@@ -18,6 +18,8 @@ BEFORE = AFTER = 3.0
 """Seconds of a few requests, to know the usual latency, before and after."""
 RECOVERY = 1.0
 PROBES_PER_SECOND = 20.0
+CLOSED = 64
+"""Connections of the closed loop whose rate, right before and right after, is the capacity."""
 
 
 def run(bench: Workbench) -> dict[str, Any]:
@@ -40,15 +42,17 @@ def _measure(bench: Workbench) -> dict[str, Any]:
     with contender.start() as running:
         session = Session(contender, running, bench.texts)
         session.warm_up(bench.seconds(4))
-        capacity = session.closed(64, bench.seconds(10))["requests_per_second"]
-        due, whole = due_times(TIMES * capacity, seconds)
+        capacity_before = session.closed(CLOSED, bench.seconds(10))["requests_per_second"]
+        due, whole = due_times(TIMES * capacity_before, seconds)
         log = MemoryLog(session.tree)
         told, outcome = session.measured(lambda: open_loop(session.target, session.requests, due, seconds=whole))
         memory = log.stop()
+        capacity_after = session.closed(CLOSED, bench.seconds(10))["requests_per_second"]
     samples = outcome.samples
     flood = samples.where((samples.due >= BEFORE) & (samples.due < BEFORE + seconds))
     told = told | {
-        "capacity": capacity,
+        "capacity": (capacity_before + capacity_after) / 2,
+        "capacities": [capacity_before, capacity_after],
         "deadline_ms": 1000 * Settings().deadline_seconds,
         "during": figures(flood, BEFORE + seconds) | {"requests_per_second": _accepted_rate(samples, seconds)},
         "before_p50_ms": _p50(samples, samples.due < BEFORE),
@@ -58,7 +62,7 @@ def _measure(bench: Workbench) -> dict[str, Any]:
     }
     print(
         report_line(
-            f"overload: {TIMES} times {capacity:.0f}/s for {seconds:.0f} s",
+            f"overload: {TIMES} times {capacity_before:.0f}/s for {seconds:.0f} s, {capacity_after:.0f}/s after it",
             told["during"] | {name: told[name] for name in ("server_cores", "peak_megabytes", "other_cores")},
         ),
         flush=True,

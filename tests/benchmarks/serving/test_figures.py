@@ -69,6 +69,7 @@ def figures() -> dict[str, dict[str, object]]:
         "limits": {
             "engine": {"texts_per_second": 1500.0, "single_p50_ms": 1.0, "tokens_per_text": 265.0},
             "http": {"1": load(500, 3), "64": load(1000, 80)},
+            "shares": [0.66, 0.67, 0.68],
             "null_engine": {"64": load(4000, 20)},
             "runtimes": {"xla": 1100.0, "onnxruntime": 1600.0},
             "arithmetic": {"flops_per_text": 1e8, "gemm_peak_flops": 2e11},
@@ -76,6 +77,7 @@ def figures() -> dict[str, dict[str, object]]:
         "lengths": {"open": {"alone": 5.0, "mixed": 14.0}},
         "overload": {
             "capacity": 1000.0,
+            "capacities": [990.0, 1010.0],
             "during": load(950, 900) | {"statuses": {"200": 950, "429": 2000}},
             "deadline_ms": 30000.0,
             "megabytes": [500.0] * 30,
