@@ -108,7 +108,7 @@ def limits(told: dict[str, Any]) -> str:
             f"engine {engine['single_p50_ms']:.2f} ms, one connection {http['1']['p50_ms']:.2f} ms (medians): HTTP, "
             f"tokenizer, queue and JSON add {over:.2f} ms.",
             f"The service and its engine alone were measured by turns, and came to shares of "
-            f"{', '.join(f'{share:.0%}' for share in told['shares'])}; the first two rows are of the middle one.",
+            f"{', '.join(f'{share:.1%}' for share in told['shares'])}; the first two rows are of the middle one.",
         )
     )
 
