@@ -109,6 +109,7 @@ def score(
     from service.scoring.tables import table_at
 
     configure_logging("warning")
+    kept = "" if output == "-" else " What is written so far is kept: go on with --resume."
     try:
         source, to = table_at(table, stream_format), table_at(output, stream_format)
         prepare_process(settings)
@@ -121,13 +122,9 @@ def score(
     except BrokenPipeError:  # who read our output has enough
         raise typer.Exit(1) from None
     except OSError as error:
-        _fail(
-            f"{error}."
-            + ("" if output == "-" else " What is written so far is kept: mend that and go on with --resume.")
-        )
+        _fail(f"{error}.{kept}")
     except KeyboardInterrupt:
-        kept = "" if output == "-" else " What is written so far is kept: go on with --resume."
-        typer.echo("Stopped." + kept, err=True)
+        typer.echo(f"Stopped.{kept}", err=True)
         raise typer.Exit(130) from None
 
 

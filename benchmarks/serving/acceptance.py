@@ -1,6 +1,7 @@
 """What the service is held to, each line with its figure, its target and whether it is met."""
 
 from collections.abc import Iterator
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from benchmarks.serving.agreement import agree
@@ -80,12 +81,14 @@ def _limits(told: dict[str, Any]) -> Iterator[Line]:
 
 def _lengths(told: dict[str, Any]) -> Iterator[Line]:
     ratio = told["open"]["mixed"] / told["open"]["alone"]
-    yield _at_most(f"p99 of {SHORT}-token requests among 10% of {LONG}-token ones, over alone", ratio, 3, "x")
+    turns = ", ".join(f"{turn['mixed'] / turn['alone']:.2f}" for turn in told["turns"])
+    what = f"p99 of {SHORT}-token requests among 10% of {LONG}-token ones, over alone; by turns {turns}"
+    yield _at_most(what, ratio, 3, "x")
 
 
 def _overload(told: dict[str, Any]) -> Iterator[Line]:
     during = told["during"]
-    share = during["requests_per_second"] / told["capacity"]
+    share = during["requests_per_second"] / fmean(told["capacities"])
     capacities = " and ".join(f"{rate:,.0f}" for rate in told["capacities"])
     what = f"{TIMES} times capacity: throughput, of {capacities} requests/s right before and right after"
     yield Line(what, f"{share:.0%}", "at least 90%", share >= 0.9)

@@ -51,7 +51,6 @@ def _measure(bench: Workbench) -> dict[str, Any]:
     samples = outcome.samples
     flood = samples.where((samples.due >= BEFORE) & (samples.due < BEFORE + seconds))
     told = told | {
-        "capacity": (capacity_before + capacity_after) / 2,
         "capacities": [capacity_before, capacity_after],
         "deadline_ms": 1000 * Settings().deadline_seconds,
         "during": figures(flood, BEFORE + seconds) | {"requests_per_second": _accepted_rate(samples, seconds)},

@@ -48,13 +48,10 @@ def _by_turns(bench: Workbench, texts: Path) -> dict[str, Any]:
 
     How fast a machine is may change from minute to minute, by more than what is looked for.
     """
-    contender = heed(bench.environments)
     turns = []
-    with contender.start() as service:
-        session = Session(contender, service, bench.texts)
-        session.warm_up(bench.seconds(4))
+    with _warm(bench, heed(bench.environments)) as session:
         for _ in range(TURNS):
-            http = _closed(bench, session, contender.title)
+            http = _closed(bench, session)
             engine = _engine(bench, texts)
             share = http["64"]["requests_per_second"] / engine["texts_per_second"]
             turns.append({"share": share, "http": http, "engine": engine})
@@ -124,16 +121,22 @@ def for_openvino(bundle: Path, folder: Path) -> Path:
 
 
 def _null_engine(bench: Workbench, contender: Contender) -> dict[str, Any]:
+    with _warm(bench, contender) as session:
+        return _closed(bench, session)
+
+
+@contextmanager
+def _warm(bench: Workbench, contender: Contender) -> Iterator[Session]:
     with contender.start() as service:
         session = Session(contender, service, bench.texts)
         session.warm_up(bench.seconds(4))
-        return _closed(bench, session, contender.title)
+        yield session
 
 
-def _closed(bench: Workbench, session: Session, title: str) -> dict[str, Any]:
+def _closed(bench: Workbench, session: Session) -> dict[str, Any]:
     told = {"64": session.closed(64, bench.seconds(10)), "1": session.closed(1, bench.seconds(6))}
     for connections, figures in told.items():
-        print(report_line(f"{title}, {connections} connections", figures), flush=True)
+        print(report_line(f"{session.contender.title}, {connections} connections", figures), flush=True)
     return told
 
 

@@ -74,9 +74,8 @@ def figures() -> dict[str, dict[str, object]]:
             "runtimes": {"xla": 1100.0, "onnxruntime": 1600.0},
             "arithmetic": {"flops_per_text": 1e8, "gemm_peak_flops": 2e11},
         },
-        "lengths": {"open": {"alone": 5.0, "mixed": 14.0}},
+        "lengths": {"open": {"alone": 5.0, "mixed": 14.0}, "turns": [{"alone": 5.0, "mixed": 14.0}]},
         "overload": {
-            "capacity": 1000.0,
             "capacities": [990.0, 1010.0],
             "during": load(950, 900) | {"statuses": {"200": 950, "429": 2000}},
             "deadline_ms": 30000.0,

@@ -18,6 +18,8 @@ from tests.service.scoring.conftest import Score
 from tests.service.scoring.test_run import ROWS, read, write
 
 KINDS = ("csv", "jsonl.gz", "parquet")
+ENDING = ("os.replace", "Path.unlink", "Journal.remove")
+"""The steps by which an output gets its name, as `service.scoring.output` calls them."""
 
 
 class Stopped(BaseException):
@@ -39,6 +41,18 @@ def stopping(step: str, after: int) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FileOutput, step, stop)
+        yield
+
+
+@contextmanager
+def ending_at(step: str) -> Iterator[None]:
+    """The run stops instead of this one of the `ENDING` steps."""
+
+    def stop(*arguments: Any, **options: Any) -> None:
+        raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"service.scoring.output.{step}", stop)
         yield
 
 
@@ -100,41 +114,27 @@ def test_the_end_can_be_done_again(score_file: Score, tmp_path: Path, kind: str,
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("step", ["os.replace", "Path.unlink", "Journal.remove"])
+@pytest.mark.parametrize("step", ENDING)
 def test_a_kill_between_two_steps_of_the_end_loses_nothing(
-    score_file: Score, tmp_path: Path, kind: str, step: str, monkeypatch: pytest.MonkeyPatch
+    score_file: Score, tmp_path: Path, kind: str, step: str
 ) -> None:
     source, place = write(tmp_path / "in.csv"), tmp_path / f"out.{kind}"
     score_file(source, tmp_path / f"whole.{kind}")
-
-    def stop(*arguments: Any, **options: Any) -> None:
-        raise Stopped
-
-    with monkeypatch.context() as patch:
-        patch.setattr(f"service.scoring.output.{step}", stop)
-        with pytest.raises(Stopped):
-            score_file(source, place)
+    with ending_at(step), pytest.raises(Stopped):
+        score_file(source, place)
     assert score_file(source, place, resume=True) == (len(ROWS), 0)
     assert place.read_bytes() == (tmp_path / f"whole.{kind}").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in.csv", f"out.{kind}", f"whole.{kind}"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("step", ["os.replace", "Path.unlink", "Journal.remove"])
-def test_a_table_without_rows_ends_once(
-    score_file: Score, tmp_path: Path, kind: str, step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("step", ENDING)
+def test_a_table_without_rows_ends_once(score_file: Score, tmp_path: Path, kind: str, step: str) -> None:
     source, place = tmp_path / "in.csv", tmp_path / f"out.{kind}"
     source.write_text("id,text\n")
     score_file(source, tmp_path / f"whole.{kind}")
-
-    def stop(*arguments: Any, **options: Any) -> None:
-        raise Stopped
-
-    with monkeypatch.context() as patch:
-        patch.setattr(f"service.scoring.output.{step}", stop)
-        with pytest.raises(Stopped):
-            score_file(source, place)
+    with ending_at(step), pytest.raises(Stopped):
+        score_file(source, place)
     assert score_file(source, place, resume=True) == (0, 0)
     assert place.read_bytes() == (tmp_path / f"whole.{kind}").read_bytes()
     assert not journal_of(place).exists()
