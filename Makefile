@@ -48,10 +48,11 @@ serve: $(SERVE)/.installed ## serve the bundles in models/saved on http://127.0.
 	@$(SERVE)/bin/python -m models.native
 	@exec $(SERVE)/bin/python -m service serve
 
+# A file's tests stay together, since they share what took long to set up; each process holds a TensorFlow of its own.
 test: $(TEST)/.installed ## run the tests; narrow them with ARGS="-k masking"
 	@$(TEST)/bin/python -m compileall -q $(ROOMS)
 	@$(TEST)/bin/python -m models.native
-	@$(TEST)/bin/python -m pytest $(ARGS)
+	@$(TEST)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # PyTorch lies apart from the environment, on the path of the processes that run on it alone: it is large, and Keras imports it
 # wherever it is found.
