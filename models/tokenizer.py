@@ -28,7 +28,7 @@ _PATTERN = regex.compile(
 # The same where a token is found by the kinds of a character and its two neighbours: in text without any character that
 # may be one grapheme with another.
 _CODES = 0x3000
-_SPACE, _WORD, _APOSTROPHE, _SINGLE, _JOINING = range(5)
+_SPACE, _WORD, _APOSTROPHE, _SINGLE, _JOINING = 0, 1, 2, 4, 8
 _JOINS = regex.compile(r"[^\p{Grapheme_Cluster_Break=Other}\p{Grapheme_Cluster_Break=Control}\r\n]")
 _LINE_BREAK = regex.compile(r"<br\s*/?>")
 
@@ -107,7 +107,7 @@ class Tokenizer:
         """The first `max_tokens` tokens of `text`; none for a blank text. Safe to call from several threads."""
         lowered = _lower(text)
         if self._native and (found := self._native.encode(lowered, max_tokens)):
-            [ids, starts, ends], unknown, tokens_total = found
+            (ids, starts, ends), unknown, tokens_total = found
             return Encoding(ids, starts, ends, unknown, tokens_total)
         all_starts, all_ends = _spans(lowered)
         starts, ends = all_starts[:max_tokens], all_ends[:max_tokens]

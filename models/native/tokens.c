@@ -1,123 +1,90 @@
-/* Token ids and spans of a lower-cased text: models/tokenizer.py in machine code. */
-#include <stdint.h>
-#include <string.h>
+/* Token ids and spans of a lower-cased text: models/tokenizer.py in machine code.
+ *
+ * Where tokens start and end is found for 64 characters at once, one bit for each: neither the characters nor the lengths
+ * of words are branched on, which no processor could foresee. */
+#include "vocabulary.h"
 
-enum Kind { SPACE, WORD, APOSTROPHE, SINGLE, JOINING }; /* as in models/tokenizer.py */
+enum Kind { SPACE = 0, WORD = 1, APOSTROPHE = 2, SINGLE = 4, JOINING = 8 }; /* as in models/tokenizer.py */
 
-/* Where a word is found: by its hash, which few words share. All but its letters is in one line of the cache. */
+#define BLOCK 64
+#define EIGHT(byte) ((byte) * 0x0101010101010101ull)
+
+/* Characters by their kinds, the first in the lowest bit. */
 typedef struct {
-    uint32_t hash;
-    int32_t id; /* 0: nothing is here */
-    int32_t start, length;
-} Slot;
+    uint64_t letter, apostrophe, single;
+} Block;
 
-/* Open addressing. */
+/* Of the last character of the block before, in the lowest bit: its kind, and whether it belongs to a word. */
 typedef struct {
-    const uint32_t *letters; /* the code points of all words, one word after the other */
-    const int32_t *ends;     /* [words]: where each word ends in `letters` */
-    Slot *slots;             /* [mask + 1] */
-    uint32_t mask;           /* a power of two, less one */
-    int32_t words, first_id;
-} Vocabulary;
+    uint64_t letter, word, single;
+} Before;
 
-/* FNV-1a over code points, its bits then mixed down to those that choose a slot. */
-#define HASHED(hash, code) (((hash) ^ (code)) * 16777619u)
-#define PLACE(vocabulary, hash) (((hash) ^ ((hash) >> 15)) & (vocabulary)->mask)
-#define EMPTY 2166136261u
-#define NOWHERE (-1)
+/* Where tokens start, and where they end: the character behind their last one. */
+typedef struct {
+    uint64_t starting, ending;
+} Edges;
+
+/* The lowest bit of each of eight bytes, the lowest byte's first. */
+static inline uint64_t lowest_bits(uint64_t eight)
+{
+    return (eight & EIGHT(1)) * 0x0102040810204080ull >> 56;
+}
+
+static inline uint64_t bits_between(int32_t start, int32_t end)
+{
+    if (start < 0) start = 0;
+    if (end > BLOCK) end = BLOCK;
+    return end <= start ? 0 : ~0ull >> (BLOCK - (end - start)) << start;
+}
+
+/* A word is letters with single apostrophes between them; all else that is seen is a token of its own. */
+static inline Edges edges_of(Block block, uint64_t next_letter, Before *before)
+{
+    const uint64_t between = (block.letter << 1 | before->letter) & (block.letter >> 1 | next_letter << (BLOCK - 1));
+    const uint64_t inner = block.apostrophe & between;
+    const uint64_t word = block.letter | inner, single = (block.apostrophe & ~inner) | block.single;
+    const uint64_t behind_word = word << 1 | before->word, behind_single = single << 1 | before->single;
+    *before = (Before){block.letter >> (BLOCK - 1), word >> (BLOCK - 1), single >> (BLOCK - 1)};
+    return (Edges){single | (word & ~behind_word), behind_single | (behind_word & ~word)};
+}
+
+/* Writes the places of the bits behind the `written` ones that are there, while there is room; how many bits there are. */
+static inline int32_t put_places(uint64_t bits, int32_t from, int32_t *places, int32_t written, int32_t room)
+{
+    const int32_t count = __builtin_popcountll(bits);
+    for (; bits && written < room; bits &= bits - 1) places[written++] = from + __builtin_ctzll(bits);
+    return count;
+}
+
+/* The first place of a character from `from` on; `end` or beyond if it is nowhere before that. */
+static inline int32_t find_bytes(const uint8_t *text, int32_t from, int32_t end, uint8_t sought)
+{
+    const uint8_t *found = from < end ? memchr(text + from, sought, end - from) : NULL;
+    return found ? (int32_t)(found - text) : end;
+}
+
+static inline int32_t find_codes(const uint32_t *text, int32_t from, int32_t end, uint32_t sought)
+{
+    while (from < end && text[from] != sought) from++;
+    return from;
+}
 
 void heed_fill_vocabulary(const Vocabulary *vocabulary)
 {
     for (int32_t word = 0; word < vocabulary->words; word++) {
-        const int32_t start = word ? vocabulary->ends[word - 1] : 0, end = vocabulary->ends[word];
-        uint32_t hash = EMPTY;
-        for (int32_t at = start; at < end; at++) hash = HASHED(hash, vocabulary->letters[at]);
-        uint32_t place = PLACE(vocabulary, hash);
-        while (vocabulary->slots[place].id) place = (place + 1) & vocabulary->mask;
-        vocabulary->slots[place] = (Slot){hash, vocabulary->first_id + word, start, end - start};
+        const int32_t start = word ? vocabulary->ends[word - 1] : 0, length = vocabulary->ends[word] - start;
+        const uint64_t key = key_of_codes(vocabulary->letters + start, length, length);
+        const Slot *place = slot_of(vocabulary, key);
+        while (place->id) place = slot_behind(vocabulary, place);
+        vocabulary->slots[place - vocabulary->slots] = (Slot){key, vocabulary->first_id + word, start};
     }
 }
 
-/* The first place from `place` on of a word with this hash and length, which may yet be another; or NOWHERE. */
-static inline int32_t next_like(const Vocabulary *vocabulary, uint32_t place, uint32_t hash, int32_t length)
-{
-    for (;; place = (place + 1) & vocabulary->mask) {
-        const Slot *slot = vocabulary->slots + place;
-        if (!slot->id) return NOWHERE;
-        if (slot->hash == hash && slot->length == length) return (int32_t)place;
-    }
-}
-
-/* Tokens of a text of code points below `known_kinds`; -1 where kinds alone do not tell tokens.
- * The first max_tokens of them go to ids, starts and ends; unknown words get first_id - 1, and are counted.
- * What is looked up is fetched for all tokens before it is needed for the first, so that the waits for memory overlap. */
-#define ENCODE(NAME, CODE)                                                                                             \
-    static int32_t id_of_##NAME(const Vocabulary *vocabulary, const CODE *word, int32_t length, int32_t place)         \
-    {                                                                                                                  \
-        while (place != NOWHERE) {                                                                                     \
-            const Slot *slot = vocabulary->slots + place;                                                              \
-            int32_t at = 0;                                                                                            \
-            while (at < length && vocabulary->letters[slot->start + at] == word[at]) at++;                             \
-            if (at == length) return slot->id;                                                                         \
-            place = next_like(vocabulary, (uint32_t)(place + 1) & vocabulary->mask, slot->hash, length);               \
-        }                                                                                                              \
-        return vocabulary->first_id - 1;                                                                               \
-    }                                                                                                                  \
-                                                                                                                       \
-    int32_t heed_encode_##NAME(const Vocabulary *vocabulary, const CODE *text, int32_t length, const uint8_t *kinds,   \
-                               uint32_t known_kinds, int32_t max_tokens, int32_t *ids, int32_t *starts, int32_t *ends, \
-                               int32_t *unknown)                                                                       \
-    {                                                                                                                  \
-        for (int32_t at = 0; at < length; at++)                                                                        \
-            if (text[at] >= known_kinds || kinds[text[at]] == JOINING) return -1;                                      \
-        int32_t tokens = 0;                                                                                            \
-        for (int32_t at = 0; at < length;) {                                                                           \
-            const int32_t start = at;                                                                                  \
-            const uint8_t kind = kinds[text[at]];                                                                      \
-            if (kind == SPACE) {                                                                                       \
-                at++;                                                                                                  \
-                continue;                                                                                              \
-            }                                                                                                          \
-            if (text[at] == '<' && length - at > 3 && text[at + 1] == 'b' && text[at + 2] == 'r') {                    \
-                int32_t end = at + 3;                                                                                  \
-                while (end < length && kinds[text[end]] == SPACE) end++;                                               \
-                if (end < length && text[end] == '/') end++;                                                           \
-                if (end < length && text[end] == '>') {                                                                \
-                    at = end + 1;                                                                                      \
-                    continue;                                                                                          \
-                }                                                                                                      \
-            }                                                                                                          \
-            uint32_t hash = HASHED(EMPTY, text[at++]);                                                                 \
-            if (kind == WORD)                                                                                          \
-                for (; at < length; at++) {                                                                            \
-                    const uint8_t next = kinds[text[at]];                                                              \
-                    if (next != WORD &&                                                                                \
-                        !(next == APOSTROPHE && at + 1 < length && kinds[text[at + 1]] == WORD))                       \
-                        break;                                                                                         \
-                    hash = HASHED(hash, text[at]);                                                                     \
-                }                                                                                                      \
-            if (tokens < max_tokens) {                                                                                 \
-                __builtin_prefetch(vocabulary->slots + PLACE(vocabulary, hash));                                       \
-                ids[tokens] = (int32_t)hash;                                                                           \
-                starts[tokens] = start;                                                                                \
-                ends[tokens] = at;                                                                                     \
-            }                                                                                                          \
-            tokens++;                                                                                                  \
-        }                                                                                                              \
-        const int32_t kept = tokens < max_tokens ? tokens : max_tokens;                                                \
-        for (int32_t token = 0; token < kept; token++) {                                                               \
-            const uint32_t hash = (uint32_t)ids[token];                                                                \
-            ids[token] = next_like(vocabulary, PLACE(vocabulary, hash), hash, ends[token] - starts[token]);            \
-            if (ids[token] != NOWHERE)                                                                                 \
-                __builtin_prefetch(vocabulary->letters + vocabulary->slots[ids[token]].start);                         \
-        }                                                                                                              \
-        *unknown = 0;                                                                                                  \
-        for (int32_t token = 0; token < kept; token++) {                                                               \
-            ids[token] = id_of_##NAME(vocabulary, text + starts[token], ends[token] - starts[token], ids[token]);      \
-            *unknown += ids[token] < vocabulary->first_id;                                                             \
-        }                                                                                                              \
-        return tokens;                                                                                                 \
-    }
-
-ENCODE(bytes, uint8_t)
-ENCODE(codes, uint32_t)
+#define NAME bytes
+#define CODE uint8_t
+#include "tokens.h"
+#undef NAME
+#undef CODE
+#define NAME codes
+#define CODE uint32_t
+#include "tokens.h"

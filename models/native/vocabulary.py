@@ -8,11 +8,11 @@ import numpy as np
 from models.native import library
 from models.native.addresses import address_of
 
-_INTEGERS_A_SLOT = 4
+_INTEGERS_A_SLOT = 4  # `Slot` of vocabulary.h
 
 
 class _Vocabulary(ctypes.Structure):
-    """`Vocabulary` of tokens.c."""
+    """`Vocabulary` of vocabulary.h."""
 
     _fields_ = [
         ("letters", ctypes.c_void_p),
@@ -55,12 +55,12 @@ class NativeVocabulary:
         function.restype = integer
         return function
 
-    def encode(self, lowered: str, max_tokens: int) -> tuple[np.ndarray, int, int] | None:
+    def encode(self, lowered: str, max_tokens: int) -> tuple[tuple[np.ndarray, ...], int, int] | None:
         """The tokens of a lower-cased text; None where kinds alone do not tell them.
 
         Returns:
-            int32[3, tokens], ids, starts and ends of the first `max_tokens` tokens; how many of these are no words; and
-            how many tokens the whole text has.
+            ids, starts and ends of the first `max_tokens` tokens, int32[tokens] each; how many of these are no words;
+            and how many tokens the whole text has.
         """
         room = min(len(lowered), max_tokens)
         found = np.empty(3 * room + 1, np.int32)  # the last one is the count of the unknown
@@ -75,4 +75,6 @@ class NativeVocabulary:
         )
         if tokens < 0:
             return None
-        return found[:-1].reshape(3, room)[:, :tokens], int(found[-1]), tokens
+        kept = min(tokens, room)
+        ids, starts, ends = found[:kept], found[room : room + kept], found[2 * room : 2 * room + kept]
+        return (ids, starts, ends), found.item(-1), tokens

@@ -46,13 +46,23 @@ def columns(encoding: Encoding) -> list[list[int]]:
     return [each.tolist() for each in (encoding.ids, encoding.starts, encoding.ends)]
 
 
-@settings(max_examples=500, deadline=None)
-@given(text=TEXTS, max_tokens=st.sampled_from([1, 3, 1000]))
-@example(text="", max_tokens=5)
-@example(text="a'", max_tokens=5)
-@example(text="<br", max_tokens=5)
-def test_it_finds_what_python_does(tokenizers: tuple[Tokenizer, Tokenizer], text: str, max_tokens: int) -> None:
-    found, expected = (each.encode(text, max_tokens) for each in tokenizers)
+# C looks at 64 characters at once: what stands where two such blocks meet?
+BEFORE = st.builds(str.__mul__, st.sampled_from([" ", "x", ".", "é ", "x'"]), st.integers(0, 130))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(before=BEFORE, text=TEXTS, max_tokens=st.sampled_from([1, 3, 1000]))
+@example(before="", text="", max_tokens=5)
+@example(before="", text="a'", max_tokens=5)
+@example(before="", text="<br", max_tokens=5)
+@example(before=" " * 63, text="a", max_tokens=5)
+@example(before=" " * 63, text="'a", max_tokens=5)
+@example(before=" " * 60, text="x<br\t />'a" + "a'" * 40, max_tokens=50)
+@example(before="", text="<br" + " " * 140 + ">a", max_tokens=5)
+def test_it_finds_what_python_does(
+    tokenizers: tuple[Tokenizer, Tokenizer], before: str, text: str, max_tokens: int
+) -> None:
+    found, expected = (each.encode(before + text, max_tokens) for each in tokenizers)
     assert columns(found) == columns(expected)
     assert (found.tokens_total, found.unknown) == (expected.tokens_total, expected.unknown)
     assert found.ids.dtype == found.starts.dtype == found.ends.dtype == np.int32
@@ -67,12 +77,26 @@ def test_every_word_of_a_large_vocabulary_is_found(compiled: None) -> None:
     assert tokenizer.encode("w50000 W7", 5).ids.tolist() == [1, 9]
 
 
-def test_words_with_one_hash_are_told_from_each_other(compiled: None) -> None:
-    both = Tokenizer(["declinate", "macallums"])  # of one length too, and so of one place
+@pytest.mark.parametrize(("one", "other"), [("αa", "ұf"), ("wonderfulαa", "wonderfulұf")])
+def test_words_with_one_hash_are_told_from_each_other(compiled: None, one: str, other: str) -> None:
+    """C folds eight code points into eight bytes, where those beyond a byte reach into the next one."""
+    both = Tokenizer([one, other])
     assert both._native is not None
-    for text in ("macallums declinate", "macallums declinate é"):  # in bytes, in code points
-        assert both.encode(text, 2).ids.tolist() == [3, 2]
-        assert Tokenizer(["declinate"]).encode(text, 2).ids.tolist() == [1, 2]
+    assert both.encode(f"{other} {one}", 2).ids.tolist() == [3, 2]
+    assert Tokenizer([one]).encode(f"{other} {one}", 2).ids.tolist() == [1, 2]
+    assert Tokenizer([one + "\0"]).encode(one, 1).ids.tolist() == [1]  # one hash, but another length
+
+
+def test_words_that_are_their_own_keys(compiled: None) -> None:
+    """Up to eight ASCII characters are looked up by themselves: neither a zero byte nor a ninth letter is lost."""
+    words = ["a", "a\0", "abcdefgh", "abcdefghi", "abcdefghij", "\0", "aé", "abcdefgé"]
+    tokenizer = Tokenizer(words)
+    assert tokenizer._native is not None
+    assert tokenizer.encode("\0", 1).ids.tolist() == [7]
+    for text in ("a abcdefgh abcdefghi abcdefghij", "a abcdefgh abcdefghi abcdefghij aé abcdefgé"):
+        assert tokenizer.encode(text, 9).ids.tolist() == [2, 4, 5, 6, 8, 9][: len(text.split())]
+    assert Tokenizer(["a\0"]).encode("a", 1).ids.tolist() == [1]
+    assert tokenizer.encode("abcdefg abcdefgha abcdefghijk", 3).ids.tolist() == [1, 1, 1]
 
 
 def test_a_text_that_only_the_pattern_can_split_is_left_to_it(tokenizers: tuple[Tokenizer, Tokenizer]) -> None:
