@@ -183,7 +183,9 @@ def test_who_does_not_read_is_the_parsers(connection: socket.socket, server: uvi
     connection.sendall(request())
     assert is_of_the_door(answer(connection)[1])
     [protocol] = [each for each in server.server_state.connections if each.client == connection.getsockname()[:2]]
-    protocol.loop.call_soon_threadsafe(protocol.pause_writing)  # as a transport does that holds too much
+    paused = threading.Event()
+    protocol.loop.call_soon_threadsafe(lambda: (protocol.pause_writing(), paused.set()))  # as a full transport does
+    assert paused.wait(20)
     connection.sendall(request())
     connection.settimeout(0.3)
     with pytest.raises(TimeoutError):
