@@ -144,11 +144,13 @@ def _columns(
 
 def _write_tokens(text: str, columns: _Columns, temperature: float) -> bytes | None:
     """`_describe_tokens` as a JSON array; None where that cannot be written in C."""
-    shown = (columns.starts_shown, columns.ends_shown)
-    in_bytes = (unit_offsets(text, columns.starts, "utf8"), unit_offsets(text, columns.ends, "utf8"))
+    places = shown = (columns.starts_shown, columns.ends_shown)
+    if not text.isascii():
+        starts, ends = unit_offsets(text, np.stack((columns.starts, columns.ends)), "utf8")
+        places = (starts, ends)
     return write_tokens(
         text.encode(),
-        places=shown if in_bytes[0] is shown[0] else in_bytes,
+        places=places,
         shown=shown,
         weights=columns.weights,
         weight_digits=WEIGHT_DIGITS,

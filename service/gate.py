@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge, Unauthorised
+from service.headers import header_of
 from service.responses import problem_response
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="One of the keys in `HEED_API_KEYS`.")
@@ -33,7 +34,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "0")
+        announced = header_of(scope, b"content-length") or "0"
         if announced.isdecimal() and int(announced) > self.max_body_bytes:
             await problem_response(BodyTooLarge(self.max_body_bytes), scope)(scope, receive, send)
             return

@@ -32,7 +32,10 @@ class Metrics:
         self.request_seconds = Histogram(
             "heed_request_seconds", "Time to answer.", ["route"], buckets=_SECONDS, registry=registry
         )
-        self.in_flight = Gauge("heed_requests_in_flight", "Requests being answered now.", registry=registry)
+        self.under_way = 0
+        """Requests being answered now; counted in the event loop alone, where nothing need be locked."""
+        in_flight = Gauge("heed_requests_in_flight", "Requests being answered now.", registry=registry)
+        in_flight.set_function(lambda: self.under_way)
         self.texts = Counter("heed_texts", "Texts classified.", ["model"], registry=registry)
         self.tokens = Counter("heed_tokens", "Tokens read.", ["model"], registry=registry)
         self.unknown_tokens = Counter(
@@ -59,7 +62,8 @@ class Metrics:
         for encoding in encodings:
             tokens.inc(len(encoding.ids))
             unknown.inc(encoding.unknown)
-            truncated.inc(encoding.tokens_total > len(encoding.ids))
+            if encoding.tokens_total > len(encoding.ids):
+                truncated.inc()
 
     def count_request(self, route: str, method: str, status: int, seconds: float, stages: Mapping[str, float]) -> None:
         """Count one answer.

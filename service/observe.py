@@ -13,15 +13,16 @@ from typing import BinaryIO, Literal, cast
 
 import orjson
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import InternalError
+from service.headers import header_of
 from service.metrics import Metrics
 from service.responses import problem_response
 
 REQUEST_ID = "X-Request-Id"
+_REQUEST_ID = REQUEST_ID.lower().encode()
 _REQUEST_ID_FORM = re.compile(r"[\x21-\x7e]{1,128}")
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _QUIET_ROUTES = frozenset({"/livez", "/readyz", "/startupz", "/metrics"})
@@ -70,7 +71,7 @@ class Observe:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        facts = RequestFacts(request_id_of(Headers(scope=scope).get(REQUEST_ID, "")))
+        facts = RequestFacts(request_id_of(header_of(scope, _REQUEST_ID) or ""))
         scope["heed.facts"] = facts
         started = time.perf_counter()
         status = 0
@@ -79,10 +80,10 @@ class Observe:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = facts.request_id
+                message["headers"] = [*message.get("headers", ()), (_REQUEST_ID, facts.request_id.encode("ascii"))]
             await send(message)
 
-        self.metrics.in_flight.inc()
+        self.metrics.under_way += 1
         try:
             await self.app(scope, receive, send_with_id)
         except Exception as error:
@@ -91,7 +92,7 @@ class Observe:
                 raise
             await problem_response(InternalError(), scope)(scope, receive, send_with_id)
         finally:
-            self.metrics.in_flight.dec()
+            self.metrics.under_way -= 1
             self._record(scope, facts, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, facts: RequestFacts, status: int, seconds: float) -> None:

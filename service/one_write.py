@@ -19,6 +19,7 @@ class HeadHolder:
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._held = b""
+        self.is_closing = transport.is_closing  # here and not below, since it is asked for at every answer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

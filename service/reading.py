@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from service.errors import InvalidRequest, MalformedBody, Offence, WrongMediaType
+from service.headers import header_of
 from service.schemas import Limits, PredictRequest
 
 MAX_OFFENCES = 64
@@ -31,7 +32,7 @@ async def read_json(request: Request) -> Any:
         MalformedBody: it is not JSON text.
         BodyTooLarge: it has more bytes than the service reads.
     """
-    media_type = request.headers.get("content-type")
+    media_type = header_of(request.scope, b"content-type")
     essence, *parameters = [part.strip().lower() for part in (media_type or "").split(";")]
     # JSON is always UTF-8, whatever else a charset may claim.
     if essence != "application/json" or not set(parameters) <= {"", "charset=utf-8", 'charset="utf-8"'}:

@@ -51,39 +51,41 @@ static uint64_t eight_digits(uint32_t value)
 
 /* Memory holds a word's lowest byte first. */
 #define LITTLE_ENDIAN_HERE (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+#define EIGHT(byte) ((byte) * 0x0101010101010101ull)
 
 /* value / 10^decimals, of 1 to 12 decimals, for a value below 10^8 and not 0: the digits behind the point. */
-static char *write_fraction(char *out, uint32_t value, int decimals)
+static inline char *write_fraction(char *out, uint32_t value, int decimals)
 {
     uint64_t digits = eight_digits(value);
     const int trailing = __builtin_clzll(digits) / 8;
-    digits |= 0x3030303030303030;
-    if (decimals > 8) {
-        memcpy(out, "0000", 4);
-        memcpy(out + decimals - 8, &digits, 8);
-    } else {
-        digits >>= 8 * (8 - decimals);
-        memcpy(out, &digits, 8);
-    }
+    const int zeros = decimals > 8 ? decimals - 8 : 0, left_out = decimals < 8 ? 8 - decimals : 0;
+    digits = (digits | EIGHT('0')) >> 8 * left_out;
+    memcpy(out, "0000", 4);
+    memcpy(out + zeros, &digits, 8);
     return out + decimals - trailing;
 }
 
-static char *write_integer(char *out, uint64_t value)
+static char *write_large(char *out, uint64_t value)
 {
     if (value < 10) return *out = (char)('0' + value), out + 1;
     if (value < 100) return write_pair(out, (uint32_t)value);
-    return write_pair(write_integer(out, value / 100), value % 100);
+    return write_pair(write_large(out, value / 100), value % 100);
 }
 
-/* value / 10^decimals, as few digits as tell it. */
-static char *write_decimal(char *out, uint64_t value, int decimals)
+/* Places in a text rise, so that the processor foresees how many digits the next one has. */
+static inline char *write_integer(char *out, uint64_t value)
 {
-    if (!value) return LITERAL(out, "0.0");
-    const int usual = 5 <= decimals && decimals <= 12 && value < 100000000; /* and so are most: 0.00001 to 1 */
-    if (LITTLE_ENDIAN_HERE && usual && value < WHOLE_TENS[decimals] && value >= WHOLE_TENS[decimals - 5]) {
-        out = LITERAL(out, "0.");
-        return write_fraction(out, (uint32_t)value, decimals);
-    }
+    if (value >= 10000) return write_large(out, value);
+    const uint32_t small = (uint32_t)value;
+    if (small < 10) return *out = (char)('0' + small), out + 1;
+    if (small < 100) return write_pair(out, small);
+    if (small < 1000) return *out = (char)('0' + small / 100), write_pair(out + 1, small % 100);
+    return write_pair(write_pair(out, small / 100), small % 100);
+}
+
+/* Any but 0, as few digits as tell it. */
+static char *write_unusual(char *out, uint64_t value, int decimals)
+{
     for (; value % 10 == 0 && decimals > 1; decimals--) value /= 10;
     char digits[20];
     int count = (int)(write_integer(digits, value) - digits);
@@ -112,6 +114,17 @@ static char *write_decimal(char *out, uint64_t value, int decimals)
     return out + decimals;
 }
 
+/* value / 10^decimals, as few digits as tell it. */
+static inline char *write_decimal(char *out, uint64_t value, int decimals)
+{
+    const int usual = 5 <= decimals && decimals <= 12 && value < 100000000; /* and so are most: 0.00001 to 1 */
+    if (LITTLE_ENDIAN_HERE && usual && value < WHOLE_TENS[decimals] && value >= WHOLE_TENS[decimals - 5]) {
+        out = LITERAL(out, "0.");
+        return write_fraction(out, (uint32_t)value, decimals);
+    }
+    return value ? write_unusual(out, value, decimals) : LITERAL(out, "0.0");
+}
+
 /* A weight, of 0 to MOST_WEIGHT, to so many significant digits. */
 static char *write_weight(char *out, double weight, int significant)
 {
@@ -119,16 +132,16 @@ static char *write_weight(char *out, double weight, int significant)
     uint64_t bits;
     memcpy(&bits, &weight, sizeof bits);
     int tens = ((int)(bits >> 52) - 1023) * 1233 >> 12; /* 1233 / 4096 is the logarithm of 2, nearly */
-    if (tens < 0 ? weight * TENS[-tens - 1] >= 1 : weight >= TENS[tens + 1]) tens++;
+    if (tens > -1) tens = -1;
+    tens += weight * TENS[-tens - 1] >= 1;
     int decimals = significant - 1 - tens;
     if (decimals > MOST_TENS) decimals = MOST_TENS;
     return write_decimal(out, (uint64_t)llrint(weight * TENS[decimals]), decimals);
 }
 
-static char *write_text(char *out, const uint8_t *text, int32_t length)
+static char *write_escaped(char *out, const uint8_t *text, int32_t length)
 {
     static const char HEX[] = "0123456789abcdef";
-    *out++ = '"';
     for (int32_t at = 0; at < length; at++) {
         const uint8_t byte = text[at];
         if (byte >= 0x20 && byte != '"' && byte != '\\') {
@@ -149,6 +162,29 @@ static char *write_text(char *out, const uint8_t *text, int32_t length)
             *out++ = HEX[byte & 15];
         }
     }
+    return out;
+}
+
+/* Whether one of eight bytes is below `least`, which is at most 128. */
+#define ANY_BELOW(eight, least) (((eight) - EIGHT(least)) & ~(eight) & EIGHT(0x80))
+
+static inline int any_to_escape(uint64_t eight)
+{
+    return (ANY_BELOW(eight, 0x20ull) | ANY_BELOW(eight ^ EIGHT('"'), 1ull) | ANY_BELOW(eight ^ EIGHT('\\'), 1ull)) != 0;
+}
+
+/* A string; `readable` bytes may be read from its beginning. */
+static inline char *write_text(char *out, const uint8_t *text, int32_t length, int32_t readable)
+{
+    *out++ = '"';
+    for (; LITTLE_ENDIAN_HERE && length > 0 && readable >= 8; text += 8, length -= 8, readable -= 8) {
+        uint64_t eight;
+        memcpy(&eight, text, 8);
+        if (any_to_escape(length < 8 ? eight | ~0ull << 8 * length : eight)) break;
+        memcpy(out, &eight, 8);
+        out += length < 8 ? length : 8;
+    }
+    if (length > 0) out = write_escaped(out, text, length);
     *out++ = '"';
     return out;
 }
@@ -164,12 +200,13 @@ int64_t heed_write_tokens(const uint8_t *text, int32_t tokens, const int32_t *fr
                           const int32_t *ids, int32_t unknown_id, char *out)
 {
     char *const beginning = out;
+    const int32_t text_end = tokens ? to[tokens - 1] : 0;
     *out++ = '[';
     for (int32_t token = 0; token < tokens; token++) {
         if (!(weights[token] >= 0 && weights[token] <= MOST_WEIGHT)) return -1;
         if (token) *out++ = ',';
         out = LITERAL(out, "{\"text\":");
-        out = write_text(out, text + from[token], to[token] - from[token]);
+        out = write_text(out, text + from[token], to[token] - from[token], text_end - from[token]);
         out = LITERAL(out, ",\"start\":");
         out = write_integer(out, starts[token]);
         out = LITERAL(out, ",\"end\":");
@@ -181,7 +218,8 @@ int64_t heed_write_tokens(const uint8_t *text, int32_t tokens, const int32_t *fr
             const double scaled = contributions[token] / temperature * TENS[contribution_decimals];
             if (!(fabs(scaled) < MOST_DIGITS)) return -1;
             const int64_t rounded = llrint(scaled);
-            if (rounded < 0) *out++ = '-';
+            *out = '-';
+            out += rounded < 0;
             out = write_decimal(out, (uint64_t)llabs(rounded), contribution_decimals);
         } else {
             out = LITERAL(out, "null");
