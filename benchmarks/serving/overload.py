@@ -18,6 +18,8 @@ BEFORE = AFTER = 3.0
 """Seconds of a few requests, to know the usual latency, before and after."""
 RECOVERY = 1.0
 PROBES_PER_SECOND = 20.0
+REST = 0.002
+"""Seconds that the generator sleeps between two looks during the flood; probes before and after it are too far apart."""
 CLOSED = 64
 """Connections of the closed loop whose rate, right before and right after, is the capacity."""
 
@@ -45,7 +47,9 @@ def _measure(bench: Workbench) -> dict[str, Any]:
         capacity_before = session.closed(CLOSED, bench.seconds(10))["requests_per_second"]
         due, whole = due_times(TIMES * capacity_before, seconds)
         log = MemoryLog(session.tree)
-        told, outcome = session.measured(lambda: open_loop(session.target, session.requests, due, seconds=whole))
+        told, outcome = session.measured(
+            lambda: open_loop(session.target, session.requests, due, seconds=whole, rest=REST)
+        )
         memory = log.stop()
         capacity_after = session.closed(CLOSED, bench.seconds(10))["requests_per_second"]
     samples = outcome.samples

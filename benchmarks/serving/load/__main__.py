@@ -6,8 +6,9 @@
     .venv/bin/python -m benchmarks.serving.load --cost
 
 Without --url the service of this checkout is started with the HEED_* settings of the environment. --rate is open loop:
-Poisson arrivals, latency from the moment that a request was due. --cost: what the generator itself costs a request,
-against a server that answers everything alike. `generator` is the share of one core that it took.
+Poisson arrivals, latency from the moment that a request was due; for thousands a second take --rest 0.002, too.
+--cost: what the generator itself costs a request, against a server that answers everything alike. `generator` is the
+share of one core that it took.
 """
 
 import argparse
@@ -49,20 +50,26 @@ def _send(given: argparse.Namespace, url: str, tree: ProcessTree | None, texts: 
         closed_loop(target, requests, connections=max(given.connections), seconds=given.warm_up)
     for _ in range(given.rounds):
         if given.rate is not None:
-            _measure(tree, f"{given.rate:g}/s", target, requests, given.rate, given.seconds)
+            _measure(tree, f"{given.rate:g}/s", target, requests, given.rate, given)
             continue
         for connections in given.connections:
-            _measure(tree, f"{connections} connections", target, requests, connections, given.seconds)
+            _measure(tree, f"{connections} connections", target, requests, connections, given)
 
 
 def _measure(
-    tree: ProcessTree | None, name: str, target: Target, requests: list[bytes], load: int | float, seconds: float
+    tree: ProcessTree | None,
+    name: str,
+    target: Target,
+    requests: list[bytes],
+    load: int | float,
+    given: argparse.Namespace,
 ) -> None:
+    seconds = given.seconds
     before = tree.usage() if tree else None
     if isinstance(load, int):
         outcome = closed_loop(target, requests, connections=load, seconds=seconds)
     else:
-        outcome = open_loop(target, requests, poisson(load, seconds, seed=1), seconds=seconds)
+        outcome = open_loop(target, requests, poisson(load, seconds, seed=1), seconds=seconds, rest=given.rest)
     line = f"{name}: {_line(figures(outcome.samples, outcome.seconds), outcome)}"
     if tree and before:
         after = tree.usage()
@@ -88,6 +95,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--bundle", type=Path, default=BUNDLE, help="the only one that it serves")
     parser.add_argument("--connections", type=int, nargs="+", default=[64])
     parser.add_argument("--rate", type=float, help="requests a second in open loop")
+    parser.add_argument(
+        "--rest",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="of sleep between two looks at what came in, with --rate",
+    )
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--warm-up", type=float, default=3.0, metavar="SECONDS")

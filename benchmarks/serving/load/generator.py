@@ -6,6 +6,7 @@ moment: a server that stalls is charged for all that was due meanwhile (no coord
 
 import asyncio
 import gc
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -53,10 +54,22 @@ def closed_loop(target: Target, requests: Sequence[bytes], *, connections: int, 
         return uvloop.run(_Run(target, requests).closed(connections, seconds))
 
 
-def open_loop(target: Target, requests: Sequence[bytes], due: np.ndarray, *, seconds: float) -> Outcome:
-    """Send requests at the moments float64[requests] `due`, seconds from the start, whatever became of the others."""
+def open_loop(
+    target: Target, requests: Sequence[bytes], due: np.ndarray, *, seconds: float, rest: float = 0.0
+) -> Outcome:
+    """Send requests at the moments float64[requests] `due`, seconds from the start, whatever became of the others.
+
+    Args:
+        target: where to.
+        requests: prepared ones, sent in turn.
+        due: in rising order.
+        seconds: length of the run.
+        rest: where requests are due one after the other within so many seconds, the generator sleeps as long between
+            two looks at the time and at what came in, in place of waking up for each: thousands of times a second that
+            would take the cores from what it measures. Latencies still count from when a request was due.
+    """
     with _without_garbage_collection():
-        return uvloop.run(_Run(target, requests).at_moments(due, seconds))
+        return uvloop.run(_Run(target, requests).at_moments(due, seconds, rest))
 
 
 class _Run:
@@ -88,12 +101,18 @@ class _Run:
         await asyncio.sleep(seconds)
         return await self._finish(seconds, cpu)
 
-    async def at_moments(self, due: np.ndarray, seconds: float) -> Outcome:
+    async def at_moments(self, due: np.ndarray, seconds: float, rest: float) -> Outcome:
         cpu = self._begin(seconds)
+        last = -math.inf
         for moment in (self._started + due).tolist():
             while (ahead := moment - time.perf_counter()) > AT_ONCE_SECONDS:  # its timers may be early by a tick
-                await asyncio.sleep(ahead)
+                if moment - last > rest:
+                    await asyncio.sleep(ahead)
+                else:
+                    time.sleep(rest)  # and not the event loop, which would wake up for all that comes in
+                    await asyncio.sleep(0)
             self._dispatch(min(moment, time.perf_counter()), self._next())
+            last = moment
         await asyncio.sleep(max(0.0, self._ends - time.perf_counter()))
         return await self._finish(seconds, cpu)
 

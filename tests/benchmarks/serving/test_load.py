@@ -214,6 +214,23 @@ def test_open_loop_never_counts_from_later_than_a_request_was_due(target: Target
     assert early.max() <= AT_ONCE_SECONDS + 1e-9
 
 
+def test_a_generator_that_rests_wakes_up_less_often_and_charges_it_to_the_server(target: Target) -> None:
+    due, rest = np.arange(0, 0.5, 0.001), 0.02
+    at_once, resting = (
+        open_loop(target, target.requests(["one"]), due, seconds=0.6, rest=each).samples for each in (0.0, rest)
+    )
+    assert set(resting.status) == {200}
+    assert np.sort(resting.due) == pytest.approx(due, abs=AT_ONCE_SECONDS)
+    assert resting.latencies.mean() > at_once.latencies.mean()
+    wakings = [len(set((samples.ended / 0.005).astype(int))) for samples in (at_once, resting)]
+    assert wakings[1] < 0.7 * wakings[0]
+
+
+def test_a_generator_does_not_rest_between_requests_that_are_far_apart(target: Target) -> None:
+    samples = open_loop(target, target.requests(["one"]), np.arange(0, 0.5, 0.1), seconds=0.6, rest=0.05).samples
+    assert np.median(samples.latencies) < 0.025
+
+
 def test_open_loop_counts_what_nobody_listens_to_as_lost() -> None:
     target = Target("127.0.0.1", 1, "/predict", heed_body)
     samples = open_loop(target, target.requests(["one"]), np.array([0.0, 0.05]), seconds=0.1).samples
