@@ -97,4 +97,4 @@ def open_for_scoring(settings: Settings, name: str | None = None) -> FixedShapes
         BundleError: there is none of that name, or it is refused.
     """
     engine = open_named(settings, name)
-    return FixedShapes(engine, batch_tokens(engine.name, settings))
+    return FixedShapes(engine, batch_tokens(engine.name, settings, of_files=True))

@@ -19,7 +19,7 @@ BEFORE = AFTER = 3.0
 RECOVERY = 1.0
 PROBES_PER_SECOND = 20.0
 REST = 0.002
-"""Seconds that the generator sleeps between two looks during the flood; probes before and after it are too far apart."""
+"""Seconds of sleep between two looks of the generator in the flood; probes before and after it are too far apart."""
 CLOSED = 64
 """Connections of the closed loop whose rate, right before and right after, is the capacity."""
 
