@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     )
     max_batch_tokens: PositiveInt | None = Field(
         None,
-        description="Padded tokens in one forward pass, at most. By default 2048; 4096 where the forward passes are in C, "
-        "8192 for files.",
+        description="Padded tokens in one forward pass, at most. By default 2048; 4096 where the forward passes are "
+        "in C, 8192 for files.",
     )
     engine_threads: int = Field(
         0, ge=0, description="Forward passes of a model at once; 0: one for each core that the process may use."
