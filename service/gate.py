@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge, Unauthorised
@@ -60,16 +59,16 @@ class KeyCheck:
     def __init__(self, api_keys: tuple[SecretStr, ...]) -> None:
         self._keys = [key.get_secret_value().encode() for key in api_keys]
 
-    def __call__(self, headers: Headers) -> None:
-        """Look at the headers of one request.
+    def __call__(self, scope: Scope) -> None:
+        """Look at the headers of one request (ASGI).
 
         Raises:
             Unauthorised: there is no key in them, or another one.
         """
         if not self._keys:
             return
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        given = bearer if scheme.lower() == "bearer" else headers.get("x-api-key")
+        scheme, _, bearer = (header_of(scope, b"authorization") or "").partition(" ")
+        given = bearer if scheme.lower() == "bearer" else header_of(scope, b"x-api-key")
         if given is None:
             raise Unauthorised("Expected 'Authorization: Bearer KEY' or 'X-API-Key: KEY'. Received neither.")
         # Latin-1 gives back the bytes that were sent. Every key is compared, each in constant time, so that how long it
@@ -88,6 +87,6 @@ def key_requirement(api_keys: tuple[SecretStr, ...]) -> Callable[..., Awaitable[
         bearer: HTTPAuthorizationCredentials | None = Depends(_bearer),
         header: str | None = Depends(_header),
     ) -> None:
-        check(request.headers)
+        check(request.scope)
 
     return require_key

@@ -33,7 +33,7 @@ class ShortRoad:
         request = Request(scope, receive)
         facts_of(request).route = PREDICT_PATH
         try:
-            self._check_key(request.headers)
+            self._check_key(scope)
             response = await predict(request)
         except HeedError as error:
             response = problem_response(error, scope)

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eight.h"
+
 static const double TENS[] = {
     1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
     1e18, 1e19, 1e20, 1e21, 1e22, 1e23, 1e24, 1e25, 1e26, 1e27, 1e28, 1e29, 1e30, 1e31, 1e32, 1e33, 1e34, 1e35,
@@ -49,33 +51,21 @@ static uint64_t eight_digits(uint32_t value)
     return high | (parts - 10 * high) << 8;
 }
 
-/* Memory holds a word's lowest byte first. */
-#define LITTLE_ENDIAN_HERE (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
-#define EIGHT(byte) ((byte) * 0x0101010101010101ull)
-
 /* value / 10^decimals, of 1 to 12 decimals, for a value below 10^8 and not 0: the digits behind the point. */
 static inline char *write_fraction(char *out, uint32_t value, int decimals)
 {
-    uint64_t digits = eight_digits(value);
+    const uint64_t digits = eight_digits(value);
     const int trailing = __builtin_clzll(digits) / 8;
     const int zeros = decimals > 8 ? decimals - 8 : 0, left_out = decimals < 8 ? 8 - decimals : 0;
-    digits = (digits | EIGHT('0')) >> 8 * left_out;
     memcpy(out, "0000", 4);
-    memcpy(out + zeros, &digits, 8);
+    store_eight(out + zeros, (digits | EIGHT('0')) >> 8 * left_out);
     return out + decimals - trailing;
 }
 
-static char *write_large(char *out, uint64_t value)
-{
-    if (value < 10) return *out = (char)('0' + value), out + 1;
-    if (value < 100) return write_pair(out, (uint32_t)value);
-    return write_pair(write_large(out, value / 100), value % 100);
-}
-
 /* Places in a text rise, so that the processor foresees how many digits the next one has. */
-static inline char *write_integer(char *out, uint64_t value)
+static char *write_integer(char *out, uint64_t value)
 {
-    if (value >= 10000) return write_large(out, value);
+    if (value >= 10000) return write_pair(write_integer(out, value / 100), value % 100);
     const uint32_t small = (uint32_t)value;
     if (small < 10) return *out = (char)('0' + small), out + 1;
     if (small < 100) return write_pair(out, small);
@@ -118,7 +108,7 @@ static char *write_unusual(char *out, uint64_t value, int decimals)
 static inline char *write_decimal(char *out, uint64_t value, int decimals)
 {
     const int usual = 5 <= decimals && decimals <= 12 && value < 100000000; /* and so are most: 0.00001 to 1 */
-    if (LITTLE_ENDIAN_HERE && usual && value < WHOLE_TENS[decimals] && value >= WHOLE_TENS[decimals - 5]) {
+    if (usual && value < WHOLE_TENS[decimals] && value >= WHOLE_TENS[decimals - 5]) {
         out = LITERAL(out, "0.");
         return write_fraction(out, (uint32_t)value, decimals);
     }
@@ -177,11 +167,10 @@ static inline int any_to_escape(uint64_t eight)
 static inline char *write_text(char *out, const uint8_t *text, int32_t length, int32_t readable)
 {
     *out++ = '"';
-    for (; LITTLE_ENDIAN_HERE && length > 0 && readable >= 8; text += 8, length -= 8, readable -= 8) {
-        uint64_t eight;
-        memcpy(&eight, text, 8);
+    for (; length > 0 && readable >= 8; text += 8, length -= 8, readable -= 8) {
+        const uint64_t eight = load_eight(text);
         if (any_to_escape(length < 8 ? eight | ~0ull << 8 * length : eight)) break;
-        memcpy(out, &eight, 8);
+        store_eight(out, eight);
         out += length < 8 ? length : 8;
     }
     if (length > 0) out = write_escaped(out, text, length);

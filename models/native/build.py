@@ -15,7 +15,16 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / f"_heed{sysconfig.get_config_var('EXT_SUFFIX')}"
 SOURCES = ("answer.c", "classify.c", "classify_avx2.c", "classify_avx512.c", "sources.c", "tokens.c")
-HEADERS = ("classifier.h", "processors.h", "products.h", "recurrence.h", "tokens.h", "vectors.h", "vocabulary.h")
+HEADERS = (
+    "classifier.h",
+    "eight.h",
+    "processors.h",
+    "products.h",
+    "recurrence.h",
+    "tokens.h",
+    "vectors.h",
+    "vocabulary.h",
+)
 FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fPIC", "-Wall", "-Wextra", "-Wno-psabi")
 
 

@@ -2,12 +2,12 @@
  *
  * Where tokens start and end is found for 64 characters at once, one bit for each: neither the characters nor the lengths
  * of words are branched on, which no processor could foresee. */
+#include "eight.h"
 #include "vocabulary.h"
 
 enum Kind { SPACE = 0, WORD = 1, APOSTROPHE = 2, SINGLE = 4, JOINING = 8 }; /* as in models/tokenizer.py */
 
 #define BLOCK 64
-#define EIGHT(byte) ((byte) * 0x0101010101010101ull)
 
 /* Characters by their kinds, the first in the lowest bit. */
 typedef struct {

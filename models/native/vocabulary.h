@@ -2,7 +2,8 @@
 #ifndef HEED_VOCABULARY_H
 #define HEED_VOCABULARY_H
 #include <stdint.h>
-#include <string.h>
+
+#include "eight.h"
 
 /* All that is needed of most words is in one line of the cache. */
 typedef struct {
@@ -66,14 +67,8 @@ static inline uint64_t key_of_codes(const uint32_t *codes, int32_t length, int32
 /* Up to eight bytes, of which at least `length` may be read. */
 static inline uint64_t chunk_of_bytes(const uint8_t *bytes, int32_t length, int32_t readable)
 {
+    if (readable >= A_KEY) return load_eight(bytes) & ~0ull >> 8 * (A_KEY - length);
     uint64_t chunk = 0;
-    if (readable >= A_KEY) {
-        memcpy(&chunk, bytes, A_KEY);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        chunk = __builtin_bswap64(chunk);
-#endif
-        return chunk & ~0ull >> 8 * (A_KEY - length);
-    }
     for (int32_t at = 0; at < length; at++) chunk |= (uint64_t)bytes[at] << 8 * at;
     return chunk;
 }

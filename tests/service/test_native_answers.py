@@ -88,6 +88,45 @@ def test_numbers_are_as_short_as_they_can_be(compiled: None) -> None:
     assert [token["known"] for token in tokens] == [False, True, True, True, True, True]
 
 
+def written_tokens(text: str, spans: list[tuple[int, int]], shown: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Tokens of these bytes, with the places that are shown of them."""
+    (starts, ends), (starts_shown, ends_shown) = (np.array(each, np.int32).T for each in (spans, shown))
+    written = write_tokens(
+        text.encode(),
+        places=(starts, ends),
+        shown=(starts_shown, ends_shown),
+        weights=np.ones(len(spans), np.float32),
+        weight_digits=6,
+        contributions=None,
+        temperature=1,
+        contribution_decimals=8,
+        ids=np.ones(len(spans), np.int32),
+    )
+    assert written is not None
+    tokens: list[dict[str, Any]] = json.loads(written)
+    return tokens
+
+
+# C copies eight bytes at a time where none of them is written otherwise in JSON, and where as many may be read.
+@given(
+    before=st.integers(0, 17),
+    special=st.sampled_from([*'"\\\0\x1f \x7f\x80é中😀!#[]']),
+    after=st.integers(0, 17),
+    behind=st.integers(0, 9),
+)
+def test_a_text_of_any_length_is_written(compiled: None, before: int, special: str, after: int, behind: int) -> None:
+    token, rest = "a" * before + special + "z" * after, "'" * behind
+    size = len(token.encode())
+    spans = [(0, size), (size, size + behind)]
+    assert [each["text"] for each in written_tokens(token + rest, spans, spans)] == [token, rest]
+
+
+@pytest.mark.parametrize("place", [0, 9, 10, 99, 100, 999, 1000, 9999, 10_000, 123_456, 2_000_000_007])
+def test_a_place_of_any_size_is_written(compiled: None, place: int) -> None:
+    [token] = written_tokens("a", [(0, 1)], [(place, place)])
+    assert (token["start"], token["end"]) == (place, place)
+
+
 @pytest.mark.parametrize(("weight", "share"), [(1, 1e30), (1e30, 1), (np.inf, 1), (np.nan, 1), (-1, 1)])
 def test_what_it_has_no_way_to_write_is_left_to_the_dictionaries(
     bundle: BundleParts, weight: float, share: float
