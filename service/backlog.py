@@ -1,4 +1,4 @@
-"""The texts that wait for the engine: admitted by tokens, kept by length, handed out in batches of like length."""
+"""The texts that wait for the engine: kept by length, handed out in batches of like length."""
 
 import asyncio
 import heapq
@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from service.errors import HeedError, Overloaded
+from service.errors import HeedError
 from service.results import Result
 
-_RETRY_AT_LEAST, _RETRY_AT_MOST, _RETRY_UNKNOWN = 0.1, 60.0, 1.0  # seconds
+PATIENCE_SECONDS = 0.05
+"""A text that has waited longer is not passed over any more."""
+
 _NEWEST_WEIGHT = 0.2
 _MATES = 0.75
 
@@ -43,6 +45,7 @@ class Item:
         entered: time of its admission.
         deadline: time after which nobody wants its answer.
         outcome: where its client waits; done as soon as nobody does any more.
+        ticket: what it is known by where it waits; 0 where that is not asked for.
     """
 
     ids: np.ndarray
@@ -50,32 +53,32 @@ class Item:
     entered: float
     deadline: float
     outcome: "asyncio.Future[Answer | HeedError]" = field(repr=False)
+    ticket: int = 0
 
 
 class Backlog:
-    """Admits, keeps and hands out items. Tokens are counted padded to their bucket, as the engine pays for them.
+    """Keeps and hands out items. Tokens are counted padded to their bucket, as the engine pays for them.
 
     Its methods may be called from any thread. Times are those of `time.monotonic`.
 
     Args:
-        max_tokens: tokens that are admitted and not yet answered, at most.
         largest_batch: texts in a batch, at most.
         max_batch_tokens: padded tokens in a batch, at most; a single text always goes.
         patience_seconds: a text that has waited longer is not passed over any more.
     """
 
     def __init__(
-        self, max_tokens: int, *, largest_batch: int, max_batch_tokens: int, patience_seconds: float = 0.05
+        self, *, largest_batch: int, max_batch_tokens: int, patience_seconds: float = PATIENCE_SECONDS
     ) -> None:
         self.tokens_per_second: float | None = None
         """Padded tokens that all engine threads together got through lately; None before the first batch."""
         self.closed = False
-        self._max_tokens = max_tokens
         self._largest_batch = largest_batch
         self._max_batch_tokens = max_batch_tokens
         self._patience_seconds = patience_seconds
         self._waiting: dict[int, OrderedDict[Item, None]] = {}  # by bucket, oldest first
-        self._waiting_tokens = 0
+        self.waiting_tokens = 0
+        """Tokens that wait; those in the engine do not."""
         self._computing: dict[int, Sequence[Item]] = {}  # by the identity of the batch
         self._computing_tokens = 0
         self._changed = threading.Condition()
@@ -83,7 +86,7 @@ class Backlog:
     @property
     def tokens(self) -> int:
         """Tokens admitted and not yet answered, those in the engine included."""
-        return self._waiting_tokens + self._computing_tokens
+        return self.waiting_tokens + self._computing_tokens
 
     @property
     def unanswered(self) -> list[Item]:
@@ -91,37 +94,13 @@ class Backlog:
         with self._changed:
             return [item for items in (*self._computing.values(), *self._waiting.values()) for item in items]
 
-    def admit(self, items: Sequence[Item]) -> None:
-        """Take all the items in, or none. A request larger than the whole budget gets in when nothing else waits.
-
-        Raises:
-            Overloaded: they do not fit; `retry_after` is when they will, at the rate measured so far.
-        """
-        needed = sum(item.bucket for item in items)
+    def add(self, items: Sequence[Item]) -> None:
+        """Take the items in."""
         with self._changed:
-            alone = needed > self._max_tokens and not self._waiting_tokens
-            if self.tokens + needed > self._max_tokens and not alone:
-                raise self._overloaded(self.tokens + needed - self._max_tokens)
             for item in items:
                 self._waiting.setdefault(item.bucket, OrderedDict())[item] = None
-            self._waiting_tokens += needed
+                self.waiting_tokens += item.bucket
             self._changed.notify(len(items))
-
-    def refuse_if_full(self, coming: int = 0, more: int = 1) -> None:
-        """Raise what `admit` would for `more` tokens, or will once `coming` tokens are here.
-
-        Raises:
-            Overloaded: no room is left for them, and something waits.
-        """
-        tokens = max(self.tokens, coming) + more
-        if tokens > self._max_tokens and self._waiting_tokens:
-            raise self._overloaded(tokens - self._max_tokens)
-
-    def _overloaded(self, excess: int) -> Overloaded:
-        """What to tell a client for whom there are `excess` tokens too many."""
-        rate = self.tokens_per_second
-        wait = _RETRY_UNKNOWN if rate is None else excess / rate
-        return Overloaded(min(max(wait, _RETRY_AT_LEAST), _RETRY_AT_MOST))
 
     def leave(self, items: Iterable[Item]) -> None:
         """Forget those of the items that still wait; nobody wants their answers."""
@@ -182,15 +161,13 @@ class Backlog:
         heads = sorted((next(iter(queue)).entered, bucket) for bucket, queue in self._waiting.items())
         entered, oldest = heads[0]
         if now - entered > self._patience_seconds:
-            return max((self._fill(bucket), -bucket, bucket) for bucket in self._waiting if oldest in _mates(bucket))[
-                -1
-            ]
+            return max((self._fill(bucket), -bucket, bucket) for bucket in self._waiting if oldest in mates(bucket))[-1]
         full = (bucket for _, bucket in heads if self._room(bucket) > 1 and self._fill(bucket) == 1)
         return next(full, min(self._waiting))
 
     def _fill(self, longest: int) -> float:
         """The share of a batch of texts up to this length that waits."""
-        waiting = sum(len(queue) for bucket, queue in self._waiting.items() if bucket in _mates(longest))
+        waiting = sum(len(queue) for bucket, queue in self._waiting.items() if bucket in mates(longest))
         return min(1.0, waiting / self._room(longest))
 
     def _room(self, longest: int) -> int:
@@ -198,17 +175,17 @@ class Backlog:
 
     def _oldest_of(self, longest: int) -> Iterator[Item]:
         """The items that may go in one batch with those of this bucket, oldest first."""
-        queues = (queue for bucket, queue in self._waiting.items() if bucket in _mates(longest))
+        queues = (queue for bucket, queue in self._waiting.items() if bucket in mates(longest))
         return heapq.merge(*queues, key=lambda item: item.entered)
 
     def _remove(self, item: Item) -> None:
         queue = self._waiting[item.bucket]
         del queue[item]
-        self._waiting_tokens -= item.bucket
+        self.waiting_tokens -= item.bucket
         if not queue:
             del self._waiting[item.bucket]
 
 
-def _mates(longest: int) -> range:
+def mates(longest: int) -> range:
     """The buckets that may go in one batch with texts of bucket `longest`: to pad shorter ones costs too much."""
     return range(math.ceil(_MATES * longest), longest + 1)

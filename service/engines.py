@@ -1,10 +1,10 @@
-"""The two engines that a bundle may run on, and the one that is set; only the packages of that one are imported."""
+"""The engines that a bundle may run on, the one that is set, and its crew; only that one's packages are imported."""
 
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from models.inspection import BundleError
 from models.native import use
 from models.parts import BundleParts
 from service.cores import usable_cores
+from service.crew import Crew
+from service.python_crew import PythonCrew
 from service.results import Result
 from service.settings import Settings
 from service.shapes import Shape
@@ -27,6 +29,12 @@ _BATCH_TOKENS_OF_FILES = _BATCH_TOKENS | {"native": 8192}
 """Measured, too. Where nobody waits for a pass, fewer of them wait for the interpreter less often."""
 
 _NEEDS = {"keras": ("keras", "heed[cpu]"), "onnx": ("onnxruntime", "heed[onnx]")}
+
+
+class _Bounds(TypedDict):
+    threads: int
+    max_queued_tokens: int
+    max_batch_tokens: int
 
 
 class EngineMissing(BundleError):
@@ -134,6 +142,22 @@ def open_engine(path: Path, settings: Settings) -> ServingEngine:
         max_batch_tokens=batch_tokens(Engine.name, settings),
         threads=threads,
     )
+
+
+def crew_of(engine: ServingEngine, settings: Settings) -> Crew:
+    """The threads that work off what is asked of this engine, not started yet."""
+    bounds: _Bounds = {
+        "threads": engine.threads,
+        "max_queued_tokens": settings.max_queued_tokens,
+        "max_batch_tokens": batch_tokens(engine.name, settings),
+    }
+    if engine.name == "native":
+        from service.native_crew import MOST_BUCKETS, NativeCrew
+        from service.native_engine import NativeEngine
+
+        if isinstance(engine, NativeEngine) and len(engine.token_buckets) <= MOST_BUCKETS:
+            return NativeCrew(engine, **bounds)
+    return PythonCrew(engine, **bounds)
 
 
 def batch_tokens(engine: str, settings: Settings, *, of_files: bool = False) -> int:

@@ -14,8 +14,8 @@ from service.results import Result
 log = structlog.get_logger(__name__)
 
 _PROBE = np.array([UNKNOWN_ID], np.int32)
-_FAILED = "Expected a forward pass. It failed on this text, and is logged; the texts beside it have their answers."
-_NOT_FINITE = "Expected finite numbers from the model. Received some that are not, for this text alone."
+FAILED = "Expected a forward pass. It failed on this text, and is logged; the texts beside it have their answers."
+NOT_FINITE = "Expected finite numbers from the model. Received some that are not, for this text alone."
 
 
 class ForwardPass(Protocol):
@@ -55,7 +55,7 @@ class IsolatingRunner:
         """
         outcomes = self._attempt(ids)
         if outcomes is None:
-            outcomes = [PredictionFailed(_FAILED) for _ in ids]
+            outcomes = [PredictionFailed(FAILED) for _ in ids]
             if len(ids) > 1:
                 for place in filter(wanted, range(len(ids))):
                     if alone := self._attempt(ids[place : place + 1]):
@@ -80,7 +80,7 @@ class IsolatingRunner:
             results = self._engine.run(ids)
             if len(results) != len(ids):
                 raise RuntimeError(f"Expected {len(ids)} results. Received {len(results)}.")
-            return [result if _is_finite(result) else PredictionFailed(_NOT_FINITE) for result in results]
+            return [result if _is_finite(result) else PredictionFailed(NOT_FINITE) for result in results]
         except (
             BaseException
         ) as error:  # whatever an engine raises must neither end its thread nor leave a client waiting

@@ -78,7 +78,7 @@ class NativeClassifier:
         library = unlocked_library()
         assert library is not None
         self._arrays: list[np.ndarray] = []  # kept: the structures hold their addresses alone
-        self._labels = head.labels
+        self.labels = head.labels
         of_head = (head.kernel, head.bias, head.contrasts(head.kernel))
         kernel, bias, contrasts = map(ops.convert_to_numpy, of_head)  # [2U, labels], [labels], [2U, labels]
         pooling_bias = None if pooling.bias is None else ops.convert_to_numpy(pooling.bias)
@@ -91,7 +91,8 @@ class NativeClassifier:
             *map(self._address, (kernel.T, bias, contrasts.T)),
             *(UNKNOWN_ID, len(ways[0].table) - 1),
         )
-        self._model_address = ctypes.addressof(self._model)
+        self.address = ctypes.addressof(self._model)
+        """Of the `Classifier` in models/native/classifier.h, which lives as long as this."""
         self._run = library.heed_classify
         self._run.argtypes = [ctypes.c_void_p, ctypes.c_int, *[ctypes.c_char_p] * 2, *[ctypes.c_void_p] * 4]
         self._run.restype = ctypes.c_int
@@ -129,13 +130,13 @@ class NativeClassifier:
             return []
         lengths = [len(text) for text in ids]
         joined = np.concatenate(ids, dtype=np.int32)
-        logits = np.empty((len(ids), self._labels), np.float32)
+        logits = np.empty((len(ids), self.labels), np.float32)
         attention, contributions = np.empty((2, len(joined) + 1), np.float32)  # one more: an address needs something
         scratch = self._room_for(max(sum(lengths[at : at + _GROUP]) for at in range(0, len(lengths), _GROUP)))
         inputs = (np.array(lengths, np.int32).tobytes(), joined.tobytes())
         outputs = map(address_of, (logits, attention, contributions, scratch))
         # All that is looked at in every number is in there, where other threads have the interpreter meanwhile.
-        outcome = self._run(self._model_address, len(ids), *inputs, *outputs)
+        outcome = self._run(self.address, len(ids), *inputs, *outputs)
         if outcome == _WRONG_ID:
             first, last = self._model.first_id, self._model.last_id
             raise ValueError(f"Expected ids from {first} to {last}. Received {joined.min()} to {joined.max()}.")
@@ -163,7 +164,7 @@ class NativeClassifier:
 
     def _room_for(self, tokens: int) -> np.ndarray:
         """This thread's scratch: to ask the kernel for megabytes at every pass would cost more than to fill them."""
-        size: int = self._scratch_for(self._model_address, tokens)
+        size: int = self._scratch_for(self.address, tokens)
         room: np.ndarray | None = getattr(self._own, "room", None)
         if room is None or len(room) < size:
             room = self._own.room = np.empty(size, np.float32)

@@ -38,7 +38,7 @@ class NativeEngine(ShapelessEngine):
         buckets = token_buckets_for(bundle.card.max_tokens, token_buckets)
         super().__init__(token_buckets=buckets, largest_batch=largest_batch, threads=threads)
         self.bundle = bundle
-        self._classify = classifier
+        self.classifier = classifier
 
     def _passes(self, ids: Sequence[np.ndarray]) -> Iterator[list[int]]:
         bucket_of(max(map(len, ids), default=0), self.token_buckets)
@@ -47,4 +47,4 @@ class NativeEngine(ShapelessEngine):
 
     def _run_texts(self, texts: Sequence[np.ndarray], shape: Shape) -> list[Result]:
         self._check_open()
-        return self._classify(texts)
+        return self.classifier(texts)

@@ -16,7 +16,7 @@ from models.inspection import BundleError
 from models.parts import BundleParts
 from service.batcher import Batcher
 from service.cores import stand_back
-from service.engines import ServingEngine, batch_tokens, open_engine
+from service.engines import ServingEngine, crew_of, open_engine
 from service.errors import NotReady, UnknownModel
 from service.isolation import IsolatingRunner
 from service.memory import settle
@@ -194,13 +194,7 @@ class Registry:
             load_seconds=round(loaded - started, 2),
             warm_seconds=round(time.perf_counter() - loaded, 2),
         )
-        batcher = Batcher(
-            engine,
-            threads=engine.threads,
-            max_queued_tokens=self._settings.max_queued_tokens,
-            max_batch_tokens=batch_tokens(engine.name, self._settings),
-        )
-        return ServedModel(engine.bundle, engine, batcher)
+        return ServedModel(engine.bundle, engine, Batcher(crew_of(engine, self._settings)))
 
     async def _replace(self, folder: str, model: ServedModel) -> None:
         """Serve a loaded model in place of what its folder served before."""

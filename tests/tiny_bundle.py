@@ -25,6 +25,7 @@ def build_tiny_bundle(
     name: str = "default",
     mechanism: Any = "additive_pooling",
     encoder: Any = "none",
+    encoder_units: int = 6,
     labels: tuple[str, ...] = ("negative", "positive"),
     seed: int = 0,
     onnx: bool = False,
@@ -37,7 +38,7 @@ def build_tiny_bundle(
         labels=len(labels),
         embedding_dim=8,
         encoder=encoder,
-        encoder_units=6,
+        encoder_units=encoder_units,
         mechanism=mechanism,
         attention_units=5,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / f"_heed{sysconfig.get_config_var('EXT_SUFFIX')}"
-SOURCES = ("answer.c", "classify.c", "classify_avx2.c", "classify_avx512.c", "sources.c", "tokens.c")
+SOURCES = ("answer.c", "backlog.c", "classify.c", "classify_avx2.c", "classify_avx512.c", "sources.c", "tokens.c")
 HEADERS = (
     "classifier.h",
     "eight.h",
@@ -25,7 +25,7 @@ HEADERS = (
     "vectors.h",
     "vocabulary.h",
 )
-FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fPIC", "-Wall", "-Wextra", "-Wno-psabi")
+FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fPIC", "-pthread", "-Wall", "-Wextra", "-Wno-psabi")
 
 
 def sources_hash() -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from service.settings import Settings
 from tests.service.running import AppClient, RunningService, ready_client_of, running_service
+from tests.tiny_bundle import build_tiny_bundle
 
 SMALL = {"batch_sizes": (1, 8), "token_buckets": (16, 64), "reload_seconds": 0}
 """Few shapes: a test should not wait for what it does not look at."""
@@ -29,3 +30,18 @@ def client(settings: Settings) -> Iterator[AppClient]:
     """An app in this process, shared by the tests that leave it as it is."""
     with ready_client_of(settings) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def any_processor() -> Iterator[None]:
+    """What is tested is that it is right, on a processor with whatever vectors."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.native_classifier._LEAST_LANES", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def native_folder(tmp_path_factory: pytest.TempPathFactory, compiled: None, any_processor: None) -> Path:
+    """A bundle of the kind that there is C for."""
+    directory = tmp_path_factory.mktemp("bundles")
+    return build_tiny_bundle(directory, name="recurrent", encoder="bilstm", encoder_units=16, seed=3)

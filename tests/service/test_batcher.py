@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +17,13 @@ from models.tokenizer import UNKNOWN_ID, Encoding
 from service.backlog import Answer, Backlog, Item
 from service.batcher import Batcher
 from service.errors import DeadlineExceeded, NotReady, Overloaded, PredictionFailed
+from service.python_crew import PythonCrew
 from service.results import Result
 from service.shapes import bucket_of
+from tests.service.clients import LONGEST, PROMPT, Client, clients, in_time, later, until, visit_all
 
 POISON, NOT_FINITE = 7, 8
 FIRST_GOOD = 10
-PROMPT = 20.0  # seconds: a test that waits so long for something that comes at once has failed
 
 
 @dataclass
@@ -79,30 +80,14 @@ def assert_answers(answer: Answer, encoding: Encoding) -> None:
 
 @contextlib.asynccontextmanager
 async def batching(engine: ArithmeticEngine, **options: Any) -> AsyncIterator[Batcher]:
-    batcher = Batcher(engine, **{"max_queued_tokens": 10_000, "max_batch_tokens": 64, "probe_seconds": 0.01, **options})
+    usual = {"max_queued_tokens": 10_000, "max_batch_tokens": 64, "probe_seconds": 0.01}
+    batcher = Batcher(PythonCrew(engine, **(usual | options)))
     await batcher.start()
     try:
         yield batcher
     finally:
         engine.gate.set()
         await batcher.close(PROMPT)
-
-
-def in_time(scenario: Coroutine[Any, Any, None]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(PROMPT):
-            await scenario
-
-    asyncio.run(bounded())
-
-
-def later(seconds: float = PROMPT) -> float:
-    return asyncio.get_running_loop().time() + seconds
-
-
-async def until(condition: Any) -> None:
-    while not condition():
-        await asyncio.sleep(0.001)
 
 
 async def admit(batcher: Batcher, *encodings: Encoding, seconds: float = PROMPT) -> list[asyncio.Task[Answer]]:
@@ -122,32 +107,6 @@ async def occupy(engine: ArithmeticEngine, batcher: Batcher) -> asyncio.Task[Ans
     return task
 
 
-@dataclass(frozen=True)
-class Client:
-    arrives: float
-    texts: tuple[tuple[int, int], ...]  # tokens and first id of each
-    leaves_after: float | None
-    deadline: float
-
-
-milliseconds = st.integers(0, 12).map(lambda count: count / 1000)
-clients = st.lists(
-    st.builds(
-        Client,
-        arrives=milliseconds,
-        texts=st.lists(
-            st.tuples(st.integers(0, 16), st.sampled_from([FIRST_GOOD] * 8 + [POISON, NOT_FINITE])),
-            min_size=1,
-            max_size=5,
-        ).map(tuple),
-        leaves_after=st.none() | milliseconds,
-        deadline=st.sampled_from([PROMPT, PROMPT, 0.003]),
-    ),
-    min_size=1,
-    max_size=25,
-)
-
-
 @settings(max_examples=100, deadline=None)
 @given(
     clients=clients,
@@ -158,48 +117,20 @@ clients = st.lists(
 def test_nothing_is_lost_or_mixed_up(
     clients: list[Client], engine_seconds: float, max_queued_tokens: int, threads: int
 ) -> None:
-    refusals: list[float | None] = []
-
-    async def visit(batcher: Batcher, number: int, client: Client) -> None:
-        encodings = []
-        for tokens, first in client.texts:
-            encoding = encoding_of(tokens, first)
-            encoding.ids[1:] = FIRST_GOOD + number  # whose it is
-            encodings.append(encoding)
-        poisoned = any(encoding.ids[:1].tolist() in ([POISON], [NOT_FINITE]) for encoding in encodings)
-        await asyncio.sleep(client.arrives)
-        asked = asyncio.create_task(batcher.submit_many(encodings, deadline=later(client.deadline)))
-        if client.leaves_after is not None:
-            asyncio.get_running_loop().call_later(client.leaves_after, asked.cancel)
-        try:
-            answers = await asked
-        except PredictionFailed:
-            assert poisoned
-        except DeadlineExceeded:
-            assert client.deadline < PROMPT
-        except asyncio.CancelledError:
-            assert client.leaves_after is not None
-        except Overloaded as error:
-            refusals.append(error.retry_after)
-        else:
-            assert not poisoned
-            assert len(answers) == len(encodings)
-            for answer, encoding in zip(answers, encodings, strict=True):
-                assert_answers(answer, encoding)
+    def encode(number: int, tokens: int, fault: str | None) -> Encoding:
+        encoding = encoding_of(tokens, {"poison": POISON, "not finite": NOT_FINITE}.get(fault or "", FIRST_GOOD))
+        encoding.ids[1:] = FIRST_GOOD + number  # whose it is
+        return encoding
 
     async def scenario() -> None:
-        engine = ArithmeticEngine(token_buckets=(4, 7, 8, 12, 16), seconds=engine_seconds)
+        engine = ArithmeticEngine(token_buckets=(4, 7, 8, 12, LONGEST), seconds=engine_seconds)
         async with batching(engine, max_queued_tokens=max_queued_tokens, threads=threads) as batcher:
-            await asyncio.gather(*(visit(batcher, number, client) for number, client in enumerate(clients)))
-            await until(lambda: batcher.queued_tokens == 0)
-            assert batcher.healthy
+            refusals = await visit_all(batcher, clients, encode, assert_answers)
         assert not refusals or max_queued_tokens == 40
         assert all(seconds is not None and 0 < seconds <= 60 for seconds in refusals)
         for batch in engine.passes:
             buckets = {bucket_of(len(text), engine.token_buckets) for text in batch}
             assert min(buckets) >= 0.75 * max(buckets)
-            assert len(batch) <= engine.largest_batch
-            assert len(batch) * max(buckets) <= 64
 
     in_time(scenario())
 
@@ -215,7 +146,7 @@ def test_full_batches_go_first_then_the_shortest_but_none_waits_for_long(
     """Random arrivals and takes, each a few milliseconds after the other, on a clock of the test's own."""
 
     async def scenario() -> None:
-        backlog = Backlog(10_000, largest_batch=4, max_batch_tokens=48, patience_seconds=0.05)
+        backlog = Backlog(largest_batch=4, max_batch_tokens=48, patience_seconds=0.05)
         waiting: list[Item] = []
         taken: list[Item] = []
         now = 0.0
@@ -225,7 +156,7 @@ def test_full_batches_go_first_then_the_shortest_but_none_waits_for_long(
                 bucket = bucket_of(tokens, token_buckets)
                 outcome = asyncio.get_running_loop().create_future()
                 waiting.append(Item(encoding_of(tokens).ids, bucket, now, now + PROMPT, outcome))
-                backlog.admit(waiting[-1:])
+                backlog.add(waiting[-1:])
                 continue
             batch = backlog.take(now)
             assert bool(batch) == bool(waiting)
@@ -414,13 +345,13 @@ def test_an_expired_text_is_not_computed_and_its_tokens_are_free_again() -> None
 
 def test_a_text_that_expires_before_its_client_notices_is_dropped_from_the_batch() -> None:
     async def scenario() -> None:
-        backlog = Backlog(100, largest_batch=4, max_batch_tokens=64)
+        backlog = Backlog(largest_batch=4, max_batch_tokens=64)
         outcomes = [asyncio.get_running_loop().create_future() for _ in range(4)]
         items = [
             Item(encoding_of(3).ids, 4, entered=0, deadline=deadline, outcome=outcome)
             for deadline, outcome in zip((1, 9, 2, 9), outcomes, strict=True)
         ]
-        backlog.admit(items)
+        backlog.add(items)
         outcomes[1].cancel()
         assert backlog.take(5) == [items[3]]
         assert backlog.tokens == 4
@@ -567,7 +498,7 @@ def test_closing_fails_what_is_not_finished_in_time() -> None:
 
 def test_a_batcher_that_is_not_started_says_so() -> None:
     async def scenario() -> None:
-        batcher = Batcher(ArithmeticEngine(), max_queued_tokens=10, max_batch_tokens=10)
+        batcher = Batcher(PythonCrew(ArithmeticEngine(), max_queued_tokens=10, max_batch_tokens=10))
         with pytest.raises(NotReady, match="not started"):
             await batcher.submit(encoding_of(1), deadline=later())
         await batcher.close(0)
@@ -581,7 +512,7 @@ def test_clients_do_not_hang_on_an_engine_whose_thread_is_gone(monkeypatch: pyte
         async with batching(engine) as batcher:
             held = await occupy(engine, batcher)
             tasks = await admit(batcher, encoding_of(3), encoding_of(9))
-            monkeypatch.setattr(batcher._backlog, "take", lambda now: 1 / 0)
+            monkeypatch.setattr(Backlog, "take", lambda backlog, now: 1 / 0)
             engine.gate.set()
             assert isinstance(await held, Answer)
             for task in tasks:

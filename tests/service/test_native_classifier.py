@@ -1,6 +1,6 @@
 """The classifier in C beside the Keras model that it stands for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,6 +16,8 @@ from service.isolation import _is_finite
 from service.native_classifier import NativeClassifier
 from service.results import Result
 
+pytestmark = pytest.mark.usefixtures("any_processor")
+
 VOCABULARY = 30
 KINDS: dict[str, dict[str, Any]] = {
     "lstm": {"encoder": "bilstm"},
@@ -24,14 +26,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "no bias": {"encoder": "bigru", "attention": {"use_bias": False}},
     "temperature": {"encoder": "bilstm", "attention": {"temperature": 2.5}, "attention_units": 70},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def any_processor() -> Iterator[None]:
-    """What is tested is that it is right, on a processor with whatever vectors."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.native_classifier._LEAST_LANES", 4)
-        yield
 
 
 def classifier(**options: Any) -> keras.Model:
@@ -44,7 +38,7 @@ def classifier(**options: Any) -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def both(compiled: None) -> dict[str, tuple[NativeClassifier, keras.Model]]:
+def both(compiled: None, any_processor: None) -> dict[str, tuple[NativeClassifier, keras.Model]]:
     pairs = {}
     for kind, options in KINDS.items():
         model = classifier(**options)

@@ -1,57 +1,23 @@
 """The engine whose forward passes are in C, with a real bundle."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
-from models.bundle import load_bundle, save_bundle
-from models.classifier import build_classifier
-from models.config import ClassifierConfig
-from models.tokenizer import Tokenizer
+from models.bundle import load_bundle
 from service.engine import Engine
 from service.engines import batch_tokens, open_engine
 from service.native_engine import NativeEngine
 from service.results import Result
 from service.settings import Settings
 from service.shapes import Shape
-from tests.tiny_bundle import MAX_TOKENS, SENTENCES
-
-
-@pytest.fixture(scope="module", autouse=True)
-def any_processor() -> Iterator[None]:
-    """What is tested is that it is right, on a processor with whatever vectors."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.native_classifier._LEAST_LANES", 4)
-        yield
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, compiled: None) -> Path:
-    """A bundle of the kind that there is C for."""
-    keras.utils.set_random_seed(3)
-    tokenizer = Tokenizer.fit(SENTENCES, max_words=100)
-    config = ClassifierConfig(
-        vocabulary_size=tokenizer.vocabulary_size,
-        embedding_dim=8,
-        encoder="bilstm",
-        encoder_units=16,
-        mechanism="additive_pooling",
-        attention_units=5,
-    )
-    path = tmp_path_factory.mktemp("bundles") / "recurrent"
-    labels = ("negative", "positive")
-    model = build_classifier(config)
-    save_bundle(path, model=model, tokenizer=tokenizer, config=config, labels=labels, max_tokens=MAX_TOKENS, onnx=False)
-    return path
-
-
-@pytest.fixture(scope="module")
-def engine(folder: Path) -> NativeEngine:
-    engine = open_engine(folder, Settings(batch_sizes=(1, 4), engine_threads=2))
+def engine(native_folder: Path) -> NativeEngine:
+    engine = open_engine(native_folder, Settings(batch_sizes=(1, 4), engine_threads=2))
     assert isinstance(engine, NativeEngine)
     engine.warm()
     return engine
@@ -76,9 +42,9 @@ def test_all_its_ways_to_run_say_the_same_to_the_last_bit(engine: NativeEngine) 
     assert_equal([result for text in texts for result in engine.run([text])], expected)
 
 
-def test_it_says_what_the_engine_of_keras_says(engine: NativeEngine, folder: Path) -> None:
+def test_it_says_what_the_engine_of_keras_says(engine: NativeEngine, native_folder: Path) -> None:
     texts = texts_of(9, 2, 40)
-    other = Engine(load_bundle(folder), batch_sizes=(1,), token_buckets=(64,))
+    other = Engine(load_bundle(native_folder), batch_sizes=(1,), token_buckets=(64,))
     other.warm()
     for one, expected in zip(engine.run(texts), other.run(texts), strict=True):
         np.testing.assert_allclose(one.logits, expected.logits, atol=1e-5)
@@ -97,18 +63,18 @@ def test_what_does_not_fit_is_refused(engine: NativeEngine) -> None:
         engine.run(texts_of(engine.token_buckets[-1] + 1))
 
 
-def test_closed_it_runs_nothing(folder: Path) -> None:
-    engine = open_engine(folder, Settings())
+def test_closed_it_runs_nothing(native_folder: Path) -> None:
+    engine = open_engine(native_folder, Settings())
     engine.close()
     with pytest.raises(RuntimeError, match="This one is closed"):
         engine.run(texts_of(3))
 
 
-def test_the_setting_turns_it_off(folder: Path) -> None:
+def test_the_setting_turns_it_off(native_folder: Path) -> None:
     try:
-        assert isinstance(open_engine(folder, Settings(native=False)), Engine)
+        assert isinstance(open_engine(native_folder, Settings(native=False)), Engine)
     finally:
-        assert isinstance(open_engine(folder, Settings()), NativeEngine)
+        assert isinstance(open_engine(native_folder, Settings()), NativeEngine)
 
 
 @pytest.mark.parametrize(
