@@ -1,37 +1,38 @@
-"""The service with an engine that does nothing: its forward passes give arrays of the right shapes at once.
+"""The service with an engine that does nothing: a model of no units, whose weights are uniform and say nothing.
 
     .venv-serve/bin/python -m benchmarks.serving.limits.null_engine
 
-All else is what serves: HTTP, tokenizer, queue, batches, JSON. HEED_* settings apply.
+All else is what serves: HTTP, tokenizer, queue, batches, JSON. HEED_* settings apply. It takes the place of the forward
+pass in C, and needs that compiled.
 """
 
 import os
-from collections.abc import Sequence
+import sys
 from unittest.mock import patch
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
-import numpy as np
 
-from service.results import Result
+from service.native_classifier import NativeClassifier
 from service.server import serve
 from service.settings import Settings
 
+_of = NativeClassifier.of
 
-class NullClassifier:
-    """Uniform weights, no evidence."""
 
-    def __init__(self, model: keras.Model) -> None:
-        self._logits = np.zeros(model.output["logits"].shape[-1], np.float32)
-        self._exact = "contributions" in model.output
-
-    def __call__(self, ids: Sequence[np.ndarray]) -> list[Result]:
-        """A result for each text."""
-        weights = [np.full(len(text), 1 / len(text), np.float32) for text in ids]
-        return [Result(self._logits, each, each if self._exact else None) for each in weights]
+def without_units(model: keras.Model) -> NativeClassifier:
+    """`model` in C, with everything that is computed for a token taken away."""
+    classifier = _of(model)
+    if classifier is None:
+        sys.exit("Expected a bundle that runs in C, and C compiled: python -m models.native. It does not.")
+    structure = classifier._model
+    for way in (structure.forward, structure.backward):
+        way.units = way.gates = way.of_state.inputs = way.of_state.outputs = 0
+    structure.hidden.inputs = structure.hidden.outputs = 0
+    return classifier
 
 
 if __name__ == "__main__":
-    with patch("service.native_classifier.NativeClassifier.of", NullClassifier):
+    with patch("service.native_classifier.NativeClassifier.of", without_units):
         serve(Settings())
