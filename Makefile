@@ -83,6 +83,7 @@ zoo: $(TEST)/.installed ## train every mechanism on IMDB, serve each, write docs
 	@$(TEST)/bin/python -m benchmarks.zoo --data $(or $(DATA),$(error say where the IMDB archive is: make zoo DATA=aclImdb_v1.tar.gz)) $(ARGS)
 
 bench: $(TEST)/.installed $(SERVE)/.installed ## measure the service beside its peers, write docs/performance.md: make bench DATA=aclImdb_v1.tar.gz
+	@$(SERVE)/bin/python -m compileall -q models service
 	@$(SERVE)/bin/python -m models.native
 	@$(TEST)/bin/python -m benchmarks.serving --data $(or $(DATA),$(error say where the IMDB archive is: make bench DATA=aclImdb_v1.tar.gz)) $(ARGS)
 

@@ -53,8 +53,8 @@ class _Done(ctypes.Structure):
 class NativeCrew(Crew):
     """Threads that take their texts, compute and leave the results without the interpreter's lock.
 
-    Texts go together as `Backlog` would have it. A text that fails is run once more alone with those beside it, so that
-    it fails alone. The event loop is woken up when there are results, and must know `add_reader`.
+    Texts go together as `Backlog` would have it. Those of a pass that fails are run once more, each alone, so that a
+    bad text fails alone. The event loop is woken up when there are results, and must know `add_reader`.
 
     Args:
         engine: whose model it is, of `MOST_BUCKETS` buckets at most.
