@@ -79,14 +79,10 @@ class Backlog:
         self._waiting: dict[int, OrderedDict[Item, None]] = {}  # by bucket, oldest first
         self.waiting_tokens = 0
         """Tokens that wait; those in the engine do not."""
+        self.tokens = 0
+        """Tokens added and not yet answered, those in the engine included."""
         self._computing: dict[int, Sequence[Item]] = {}  # by the identity of the batch
-        self._computing_tokens = 0
         self._changed = threading.Condition()
-
-    @property
-    def tokens(self) -> int:
-        """Tokens admitted and not yet answered, those in the engine included."""
-        return self.waiting_tokens + self._computing_tokens
 
     @property
     def unanswered(self) -> list[Item]:
@@ -100,6 +96,7 @@ class Backlog:
             for item in items:
                 self._waiting.setdefault(item.bucket, OrderedDict())[item] = None
                 self.waiting_tokens += item.bucket
+                self.tokens += item.bucket
             self._changed.notify(len(items))
 
     def leave(self, items: Iterable[Item]) -> None:
@@ -108,6 +105,7 @@ class Backlog:
             for item in items:
                 if item in self._waiting.get(item.bucket, ()):
                     self._remove(item)
+                    self.tokens -= item.bucket
 
     def wait(self, seconds: float | None) -> bool:
         """Sleep until a text waits or there will be none any more, at most so long; whether a text waits."""
@@ -140,9 +138,10 @@ class Backlog:
                     self._remove(item)
                     if item.deadline > now and not item.outcome.done():
                         batch.append(item)
+                    else:
+                        self.tokens -= item.bucket
             if batch:
                 self._computing[id(batch)] = batch
-                self._computing_tokens += sum(item.bucket for item in batch)
             return batch
 
     def settle(self, batch: Sequence[Item], seconds: float) -> None:
@@ -153,7 +152,7 @@ class Backlog:
             known = self.tokens_per_second
             self.tokens_per_second = rate if known is None else known + _NEWEST_WEIGHT * (rate - known)
             del self._computing[id(batch)]
-            self._computing_tokens -= tokens
+            self.tokens -= tokens
 
     def _next_length(self, now: float) -> int:
         """The bucket of the longest texts of the next batch."""
