@@ -151,7 +151,7 @@ def crew_of(engine: ServingEngine, settings: Settings) -> Crew:
         "max_queued_tokens": settings.max_queued_tokens,
         "max_batch_tokens": batch_tokens(engine.name, settings),
     }
-    if engine.name == "native":
+    if engine.name == "native":  # only then is Keras surely installed
         from service.native_crew import MOST_BUCKETS, NativeCrew
         from service.native_engine import NativeEngine
 

@@ -1,11 +1,13 @@
 """The crew of the engine in C: its threads never wait for the interpreter, nor does it for them."""
 
+import asyncio
 import ctypes
 import weakref
 from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
+import structlog
 
 from models.native import library, unlocked_library
 from service.backlog import PATIENCE_SECONDS, Answer, Item, mates
@@ -18,6 +20,8 @@ from service.results import Result
 MOST_BUCKETS = 64
 _MOST_COLLECTED = 64  # at a time
 _NOT_FINITE, _ALL_FINITE = 0, 1  # outcomes; what is below them is a fault
+
+log = structlog.get_logger(__name__)
 
 
 class _Terms(ctypes.Structure):
@@ -98,6 +102,7 @@ class NativeCrew(Crew):
         self._terms = _Terms.from_address(self._address)
         self._found = (_Done * _MOST_COLLECTED)()
         self._inside: dict[int, Item] = {}  # by their tickets, which are addresses
+        self._next_probe: asyncio.TimerHandle | None = None
 
     @property
     def tokens(self) -> int:
@@ -166,8 +171,11 @@ class NativeCrew(Crew):
             self._probe()  # was it the texts, or is it the engine?
 
     def _outcome(self, done: _Done, tokens: int) -> Answer | PredictionFailed:
+        if done.outcome == _NOT_FINITE:
+            return PredictionFailed(NOT_FINITE)
         if done.outcome != _ALL_FINITE:
-            return PredictionFailed(NOT_FINITE if done.outcome == _NOT_FINITE else FAILED)
+            log.warning("forward pass failed", texts=1, outcome=done.outcome)
+            return PredictionFailed(FAILED)
         labels = self._classifier.labels
         outputs = np.frombuffer(ctypes.string_at(done.outputs, 4 * (labels + 2 * tokens)), np.float32)
         logits, attention, contributions = (
@@ -178,9 +186,12 @@ class NativeCrew(Crew):
         return Answer(Result(logits, attention, contributions, True), done.queue_seconds, done.compute_seconds)
 
     def _probe(self) -> None:
+        if self._next_probe:
+            self._next_probe.cancel()
+            self._next_probe = None
         self._runner.probe()
         if not self.healthy and self._running:  # unready, it might get no text by which to recover
-            self._loop.call_later(self._probe_seconds, self._probe)
+            self._next_probe = self._loop.call_later(self._probe_seconds, self._probe)
 
     def _thread_ended(self) -> None:
         self._collect()

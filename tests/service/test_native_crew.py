@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from models.bundle import load_bundle
 from models.tokenizer import UNKNOWN_ID, Encoding
@@ -129,23 +131,29 @@ def test_texts_go_together_as_in_python(
     in_time(scenario())
 
 
-@pytest.mark.parametrize("fault", ["poison", "not finite"])
-def test_a_bad_text_fails_alone(engine: NativeEngine, fault: str) -> None:
+@pytest.mark.parametrize(("fault", "logged"), [("poison", 1), ("not finite", 0)])
+def test_a_bad_text_fails_alone(engine: NativeEngine, fault: str, logged: int) -> None:
+    """All four are there before the only thread begins: they are one batch."""
+
     async def scenario() -> None:
         crew = NativeCrew(engine, threads=1, max_queued_tokens=10_000, max_batch_tokens=64)
-        batcher = Batcher(crew)
-        encodings = [encode(engine, number, 8, fault if number == 2 else None) for number in range(4)]  # one batch
-        await batcher.start()
-        asked = [asyncio.create_task(batcher.submit(encoding, deadline=later())) for encoding in encodings]
-        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        encodings = [encode(engine, number, 8, fault if number == 2 else None) for number in range(4)]
+        futures = [asyncio.get_running_loop().create_future() for _ in encodings]
+        crew.admit([Item(text.ids, 8, 0, PROMPT, outcome) for text, outcome in zip(encodings, futures, strict=True)])
+        with capture_logs() as lines:
+            crew.start()
+            outcomes = await asyncio.gather(*futures)
         for number, (outcome, encoding) in enumerate(zip(outcomes, encodings, strict=True)):
             if number == 2:
                 assert isinstance(outcome, PredictionFailed)
             else:
                 assert isinstance(outcome, Answer)
                 assert_answers(engine, outcome, encoding)
-        assert batcher.healthy
-        await batcher.close(PROMPT)
+        assert len({outcome.compute_seconds for outcome in outcomes if isinstance(outcome, Answer)}) == 1
+        assert [line["event"] for line in lines] == ["forward pass failed"] * logged
+        assert crew.healthy
+        crew.close()
+        await crew.ended()
 
     in_time(scenario())
 
@@ -228,14 +236,23 @@ def test_closing_finishes_what_is_queued(engine: NativeEngine) -> None:
 
 
 def test_a_sick_engine_is_tried_until_it_works(engine: NativeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    probes: list[float] = []
+
+    def fail(classifier: NativeClassifier, ids: Sequence[np.ndarray]) -> None:
+        probes.append(time.monotonic())
+        raise ArithmeticError
+
     async def scenario() -> None:
-        async with batching(engine) as batcher:
+        async with batching(engine, probe_seconds=0.05) as batcher:
             with monkeypatch.context() as patch:
-                patch.setattr(NativeClassifier, "__call__", lambda classifier, ids: 1 / 0)
-                with pytest.raises(PredictionFailed):
-                    await batcher.submit(encode(engine, 1, 5, "not finite"), deadline=later())
+                patch.setattr(NativeClassifier, "__call__", fail)
+                for _ in range(30):
+                    with pytest.raises(PredictionFailed):
+                        await batcher.submit(encode(engine, 1, 5, "not finite"), deadline=later())
                 assert not batcher.healthy
-                await asyncio.sleep(0.05)
+                probes.clear()
+                await asyncio.sleep(0.5)
+                assert 1 <= len(probes) <= 11  # however many texts have failed, one at a time
                 assert not batcher.healthy
             await until(lambda: batcher.healthy)
 
