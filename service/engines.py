@@ -25,9 +25,6 @@ as long, which is as long as the forward pass itself."""
 _BATCH_TOKENS = {"keras": 2048, "onnx": 2048, "native": 4096}
 """Measured. In C four texts at once are as quick, each, as eight; two are not."""
 
-_BATCH_TOKENS_OF_FILES = _BATCH_TOKENS | {"native": 8192}
-"""Measured, too. Where nobody waits for a pass, fewer of them wait for the interpreter less often."""
-
 _NEEDS = {"keras": ("keras", "heed[cpu]"), "onnx": ("onnxruntime", "heed[onnx]")}
 
 
@@ -160,10 +157,9 @@ def crew_of(engine: ServingEngine, settings: Settings) -> Crew:
     return PythonCrew(engine, **bounds)
 
 
-def batch_tokens(engine: str, settings: Settings, *, of_files: bool = False) -> int:
-    """Padded tokens in one forward pass of the engine of this name, at most: of requests, or of whole files."""
-    measured = _BATCH_TOKENS_OF_FILES if of_files else _BATCH_TOKENS
-    return settings.max_batch_tokens or max(measured[engine], settings.token_buckets[-1])
+def batch_tokens(engine: str, settings: Settings) -> int:
+    """Padded tokens in one forward pass of the engine of this name, at most."""
+    return settings.max_batch_tokens or max(_BATCH_TOKENS[engine], settings.token_buckets[-1])
 
 
 def _check_installed(settings: Settings) -> None:

@@ -9,7 +9,8 @@ from models.card import CARD_FILE, BundleCard, read_card
 from models.inspection import BundleError
 from service.answers import describe_prediction
 from service.engines import ServingEngine, batch_tokens, open_engine
-from service.scoring.forward import FixedShapes
+from service.scoring.fixed_shapes import FixedShapes
+from service.scoring.forward import FileEngine
 from service.settings import Settings
 
 
@@ -90,11 +91,17 @@ class LocalModel:
         ]
 
 
-def open_for_scoring(settings: Settings, name: str | None = None) -> FixedShapes:
+def open_for_scoring(settings: Settings, name: str | None = None) -> FileEngine:
     """The bundle called `name`, made ready for whole files.
 
     Raises:
         BundleError: there is none of that name, or it is refused.
     """
     engine = open_named(settings, name)
-    return FixedShapes(engine, batch_tokens(engine.name, settings, of_files=True))
+    if engine.name == "native":  # only then is Keras surely installed
+        from service.native_engine import NativeEngine
+        from service.scoring.native_files import NativeFiles
+
+        if isinstance(engine, NativeEngine):
+            return NativeFiles(engine)
+    return FixedShapes(engine, batch_tokens(engine.name, settings))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+import structlog
 from keras import ops
 
 from models.classifier import ENCODER, HEAD
@@ -15,15 +16,20 @@ from models.layers import AdditiveAttentionPooling, LinearHead
 from models.native import unlocked_library
 from models.native.addresses import address_of
 from models.tokenizer import UNKNOWN_ID
+from service.errors import PredictionFailed
+from service.isolation import FAILED, NOT_FINITE
 from service.recurrence import Direction, directions_of
 from service.results import Result
 
 _PANEL = 16
 _WHOLE = 4 * _PANEL
 _GROUP = 8  # texts that run side by side
-_WRONG_ID, _ALL_FINITE = -1, 1  # outcomes
+_WRONG_ID, _NOT_FINITE, ALL_FINITE = -1, 0, 1
+"""`Outcome` of models/native/classifier.h."""
 _MOST_INPUTS = 1024
 _LEAST_LANES = 8  # with narrower vectors XLA's program is the quicker one
+
+log = structlog.get_logger(__name__)
 
 
 class _Product(ctypes.Structure):
@@ -132,7 +138,7 @@ class NativeClassifier:
         joined = np.concatenate(ids, dtype=np.int32)
         logits = np.empty((len(ids), self.labels), np.float32)
         attention, contributions = np.empty((2, len(joined) + 1), np.float32)  # one more: an address needs something
-        scratch = self._room_for(max(sum(lengths[at : at + _GROUP]) for at in range(0, len(lengths), _GROUP)))
+        scratch = self.scratch_for(lengths)
         inputs = (np.array(lengths, np.int32).tobytes(), joined.tobytes())
         outputs = map(address_of, (logits, attention, contributions, scratch))
         # All that is looked at in every number is in there, where other threads have the interpreter meanwhile.
@@ -140,12 +146,24 @@ class NativeClassifier:
         if outcome == _WRONG_ID:
             first, last = self._model.first_id, self._model.last_id
             raise ValueError(f"Expected ids from {first} to {last}. Received {joined.min()} to {joined.max()}.")
-        finite = True if outcome == _ALL_FINITE else None
+        finite = True if outcome == ALL_FINITE else None
         ends = itertools.accumulate(lengths)
         return [
             Result(row, attention[end - length : end], contributions[end - length : end], finite)
             for row, length, end in zip(logits, lengths, ends, strict=True)
         ]
+
+    def scratch_for(self, lengths: Sequence[int]) -> np.ndarray:
+        """This thread's scratch, float32, for neighbours of these lengths.
+
+        To ask the kernel for megabytes at every pass would cost more than to fill them.
+        """
+        tokens = max(sum(lengths[at : at + _GROUP]) for at in range(0, len(lengths), _GROUP))
+        size: int = self._scratch_for(self.address, tokens)
+        room: np.ndarray | None = getattr(self._own, "room", None)
+        if room is None or len(room) < size:
+            room = self._own.room = np.empty(size, np.float32)
+        return room
 
     def _direction(self, way: Direction) -> _Direction:
         units, gates = way.kernel.shape
@@ -162,13 +180,15 @@ class NativeClassifier:
         self._arrays.append(np.require(array, np.float32, ["C", "W"]))
         return address_of(self._arrays[-1])
 
-    def _room_for(self, tokens: int) -> np.ndarray:
-        """This thread's scratch: to ask the kernel for megabytes at every pass would cost more than to fill them."""
-        size: int = self._scratch_for(self.address, tokens)
-        room: np.ndarray | None = getattr(self._own, "room", None)
-        if room is None or len(room) < size:
-            room = self._own.room = np.empty(size, np.float32)
-        return room
+
+def failure_of(outcome: int) -> PredictionFailed | None:
+    """What is said of a text in place of numbers after this `Outcome`; None where there are some. A fault is logged."""
+    if outcome == ALL_FINITE:
+        return None
+    if outcome == _NOT_FINITE:
+        return PredictionFailed(NOT_FINITE)
+    log.warning("forward pass failed", texts=1, outcome=outcome)
+    return PredictionFailed(FAILED)
 
 
 def _fits(units: int) -> bool:

@@ -7,21 +7,17 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
-import structlog
 
 from models.native import library, unlocked_library
 from service.backlog import PATIENCE_SECONDS, Answer, Item, mates
 from service.crew import Crew
 from service.errors import PredictionFailed
-from service.isolation import FAILED, NOT_FINITE
+from service.native_classifier import ALL_FINITE, failure_of
 from service.native_engine import NativeEngine
 from service.results import Result
 
 MOST_BUCKETS = 64
 _MOST_COLLECTED = 64  # at a time
-_NOT_FINITE, _ALL_FINITE = 0, 1  # outcomes; what is below them is a fault
-
-log = structlog.get_logger(__name__)
 
 
 class _Terms(ctypes.Structure):
@@ -165,17 +161,14 @@ class NativeCrew(Crew):
                 outcomes.add(done.outcome)
                 if not item.outcome.done():
                     item.outcome.set_result(self._outcome(done, len(item.ids)))
-        if _ALL_FINITE in outcomes:
+        if ALL_FINITE in outcomes:
             self._runner.healthy = True
         elif outcomes:
             self._probe()  # was it the texts, or is it the engine?
 
     def _outcome(self, done: _Done, tokens: int) -> Answer | PredictionFailed:
-        if done.outcome == _NOT_FINITE:
-            return PredictionFailed(NOT_FINITE)
-        if done.outcome != _ALL_FINITE:
-            log.warning("forward pass failed", texts=1, outcome=done.outcome)
-            return PredictionFailed(FAILED)
+        if failed := failure_of(done.outcome):
+            return failed
         labels = self._classifier.labels
         outputs = np.frombuffer(ctypes.string_at(done.outputs, 4 * (labels + 2 * tokens)), np.float32)
         logits, attention, contributions = (

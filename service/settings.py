@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     max_batch_tokens: PositiveInt | None = Field(
         None,
         description="Padded tokens in one forward pass, at most. By default 2048; 4096 where the forward passes are "
-        "in C, 8192 for files.",
+        "in C, where files have no such bound.",
     )
     engine_threads: int = Field(
         0, ge=0, description="Forward passes of a model at once; 0: one for each core that the process may use."

@@ -20,9 +20,6 @@
 #define LEAST_SECONDS 1e-6
 #define NO_MEMORY (-2) /* besides what is in Outcome */
 
-int heed_classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
-                  float *attention, float *contributions, float *scratch);
-
 /* What is set, and what is told: both are read from Python. */
 typedef struct {
     const Classifier *model;

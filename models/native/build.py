@@ -14,7 +14,16 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / f"_heed{sysconfig.get_config_var('EXT_SUFFIX')}"
-SOURCES = ("answer.c", "backlog.c", "classify.c", "classify_avx2.c", "classify_avx512.c", "sources.c", "tokens.c")
+SOURCES = (
+    "answer.c",
+    "backlog.c",
+    "classify.c",
+    "classify_avx2.c",
+    "classify_avx512.c",
+    "share.c",
+    "sources.c",
+    "tokens.c",
+)
 HEADERS = (
     "classifier.h",
     "eight.h",

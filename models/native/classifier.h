@@ -176,6 +176,10 @@ INLINE int classify(const Classifier *model, int texts, const int32_t *lengths, 
     return isfinite(sum) ? ALL_FINITE : NOT_FINITE;
 }
 
+/* `classify`, as compiled for the widest vectors that this processor has. */
+int heed_classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
+                  float *attention, float *contributions, float *scratch);
+
 /* `classify` as compiled here, under a name of its own. */
 #define CLASSIFY_AS(NAME)                                                                                              \
     int NAME(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,            \

@@ -27,7 +27,6 @@ int heed_lanes(void)
     return 4;
 }
 
-/* An `Outcome`. */
 int heed_classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
                   float *attention, float *contributions, float *scratch)
 {

@@ -8,6 +8,8 @@ csv_table.py, jsonl_table.py, parquet_table.py
 tables.py    which of them a file is
 columns.py   what is added to a row, and under which names
 forward.py   from the texts of a window to what the model says of them
+native_files.py, fixed_shapes.py
+             how: in C, where all threads share a window; or in shapes, batch by batch
 description.py
              from there to the added columns
 journal.py   what is done already, on disk: a killed run goes on from there

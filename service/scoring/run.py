@@ -11,7 +11,7 @@ from models.parts import BundleParts
 from service.scoring.columns import Added
 from service.scoring.description import describe
 from service.scoring.errors import ScoreError
-from service.scoring.forward import FixedShapes, Forward, Outcomes, Prepared, prepare
+from service.scoring.forward import FileEngine, Forward, Outcomes, Prepared, prepare
 from service.scoring.output import FileOutput, Output, StreamOutput
 from service.scoring.progress import Report
 from service.scoring.rows import WINDOW_ROWS, Reader, Writer
@@ -46,7 +46,7 @@ class Job:
     window_rows: int = WINDOW_ROWS
 
 
-def score(job: Job, engine: FixedShapes) -> tuple[int, int]:
+def score(job: Job, engine: FileEngine) -> tuple[int, int]:
     """Read, classify and write every row, in order.
 
     Args:
@@ -123,7 +123,7 @@ def _open_output(job: Job, writer: Writer, identity: dict[str, Any]) -> Output:
     return StreamOutput(writer.header())
 
 
-def _identity(job: Job, reader: Reader, engine: FixedShapes) -> dict[str, Any]:
+def _identity(job: Job, reader: Reader, engine: FileEngine) -> dict[str, Any]:
     """What two runs must have in common to write the same bytes."""
     return {
         "--column": job.column,

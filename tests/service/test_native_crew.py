@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from models.bundle import load_bundle
-from models.tokenizer import UNKNOWN_ID, Encoding
+from models.tokenizer import Encoding
 from service.backlog import Answer, Backlog, Item
 from service.batcher import Batcher
 from service.engines import crew_of, open_engine
@@ -27,21 +26,12 @@ from service.python_crew import PythonCrew
 from service.settings import Settings
 from service.shapes import bucket_of
 from tests.service.clients import LONGEST, PROMPT, Client, clients, in_time, later, until, visit_all
-
-POISON = UNKNOWN_ID + 1  # its row is not finite
-FIRST_GOOD = POISON + 1
+from tests.service.poison import FIRST_GOOD, POISON, poisoned_engine
 
 
 @pytest.fixture(scope="module")
 def engine(native_folder: Path) -> NativeEngine:
-    bundle = load_bundle(native_folder)
-    embedding = bundle.model.get_layer("embedding")
-    table = np.array(embedding.embeddings)
-    table[POISON] = np.nan
-    embedding.embeddings.assign(table)
-    classifier = NativeClassifier.of(bundle.model)
-    assert classifier is not None
-    return NativeEngine(bundle, classifier, token_buckets=(4, 7, 8, 12, LONGEST), largest_batch=4)
+    return poisoned_engine(native_folder, token_buckets=(4, 7, 8, 12, LONGEST))
 
 
 def encoding_of(ids: Sequence[int]) -> Encoding:

@@ -78,15 +78,14 @@ def test_the_setting_turns_it_off(native_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "settings", "of_requests", "of_files"),
+    ("engine", "settings", "tokens"),
     [
-        ("keras", {}, 2048, 2048),
-        ("onnx", {}, 2048, 2048),
-        ("native", {}, 4096, 8192),
-        ("native", {"max_batch_tokens": 1500}, 1500, 1500),
-        ("keras", {"token_buckets": (16, 5000)}, 5000, 5000),
+        ("keras", {}, 2048),
+        ("onnx", {}, 2048),
+        ("native", {}, 4096),
+        ("native", {"max_batch_tokens": 1500}, 1500),
+        ("keras", {"token_buckets": (16, 5000)}, 5000),
     ],
 )
-def test_how_many_tokens_go_in_a_pass(engine: str, settings: dict[str, Any], of_requests: int, of_files: int) -> None:
-    assert batch_tokens(engine, Settings(**settings)) == of_requests
-    assert batch_tokens(engine, Settings(**settings), of_files=True) == of_files
+def test_how_many_tokens_go_in_a_pass(engine: str, settings: dict[str, Any], tokens: int) -> None:
+    assert batch_tokens(engine, Settings(**settings)) == tokens

@@ -8,7 +8,7 @@ import pytest
 
 from service.local import open_for_scoring
 from service.scoring.columns import Added
-from service.scoring.forward import FixedShapes
+from service.scoring.forward import FileEngine
 from service.scoring.run import Job, score
 from service.scoring.tables import table_at
 from service.settings import Settings
@@ -17,12 +17,12 @@ Score = Callable[..., tuple[int, int]]
 
 
 @pytest.fixture(scope="session")
-def engine(models_dir: Path) -> FixedShapes:
+def engine(models_dir: Path) -> FileEngine:
     return open_for_scoring(Settings(models_dir=models_dir, token_buckets=(16, 64), max_batch_tokens=512))
 
 
 @pytest.fixture
-def score_file(engine: FixedShapes) -> Score:
+def score_file(engine: FileEngine) -> Score:
     """`score_file(source, to, **options)`: rows and errors."""
 
     def score_file(source: Path | str, to: Path | str, **options: Any) -> tuple[int, int]:

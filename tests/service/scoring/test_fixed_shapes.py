@@ -10,7 +10,7 @@ import pytest
 from service.isolation import IsolatingRunner
 from service.results import Result
 from service.scoring.errors import ScoreError
-from service.scoring.forward import Forward
+from service.scoring.fixed_shapes import ShapedPasses
 
 IDS = np.array([2, 3, 4], np.int32)
 
@@ -32,18 +32,17 @@ class FailsInOneThread:
 
 def test_texts_are_not_blamed_for_an_engine_that_only_another_pass_finds_well(monkeypatch: pytest.MonkeyPatch) -> None:
     engine: Any = FailsInOneThread()
-    forward = Forward(engine)
+    passes = ShapedPasses(engine, [[IDS], [IDS]])
     here, run = threading.get_ident(), IsolatingRunner.run
 
     def run_and_let_another_pass_end(runner: IsolatingRunner, *arguments: Any) -> Any:
         outcomes = run(runner, *arguments)
         if threading.get_ident() == here:
-            beside = threading.Thread(target=forward._run_one, args=([IDS],))
+            beside = threading.Thread(target=passes.calls[1])
             beside.start()
             beside.join()
         return outcomes
 
     monkeypatch.setattr(IsolatingRunner, "run", run_and_let_another_pass_end)
     with pytest.raises(ScoreError, match="surely good"):
-        forward._run_one([IDS])
-    forward.close()
+        passes.calls[0]()
