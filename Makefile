@@ -82,10 +82,14 @@ train: $(TEST)/.installed ## train a bundle: make train DATA=reviews.csv OUT=mod
 zoo: $(TEST)/.installed ## train every mechanism on IMDB, serve each, write docs/mechanisms.md: make zoo DATA=aclImdb_v1.tar.gz
 	@$(TEST)/bin/python -m benchmarks.zoo --data $(or $(DATA),$(error say where the IMDB archive is: make zoo DATA=aclImdb_v1.tar.gz)) $(ARGS)
 
-bench: $(TEST)/.installed $(SERVE)/.installed ## measure the service beside its peers, write docs/performance.md: make bench DATA=aclImdb_v1.tar.gz
+bench: $(TEST)/.installed $(SERVE)/.installed ## measure serving beside its peers, files and training: make bench DATA=aclImdb_v1.tar.gz
 	@$(SERVE)/bin/python -m compileall -q models service
 	@$(SERVE)/bin/python -m models.native
-	@$(TEST)/bin/python -m benchmarks.serving --data $(or $(DATA),$(error say where the IMDB archive is: make bench DATA=aclImdb_v1.tar.gz)) $(ARGS)
+	@missed=0; data=$(or $(DATA),$(error say where the IMDB archive is: make bench DATA=aclImdb_v1.tar.gz)); \
+	$(TEST)/bin/python -m benchmarks.serving --data $$data $(ARGS) || missed=1; \
+	$(TEST)/bin/python -m benchmarks.score --data $$data || missed=1; \
+	$(TEST)/bin/python -m benchmarks.train --data $$data --parts quick_bilstm keras-bilstm || missed=1; \
+	exit $$missed
 
 test-containers: $(TEST)/.installed ## build the image and try it for real; needs a Docker engine
 	@$(TEST)/bin/python -m pytest -m containers tests/containers $(ARGS)

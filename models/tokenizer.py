@@ -105,7 +105,7 @@ class Tokenizer:
 
     def encode(self, text: str, max_tokens: int) -> Encoding:
         """The first `max_tokens` tokens of `text`; none for a blank text. Safe to call from several threads."""
-        lowered = _lower(text)
+        lowered = text if self._native and text.isascii() else _lower(text)  # C lowers what is ASCII
         if self._native and (found := self._native.encode(lowered, max_tokens)):
             (ids, starts, ends), unknown, tokens_total = found
             return Encoding(ids, starts, ends, unknown, tokens_total)

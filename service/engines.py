@@ -1,5 +1,6 @@
 """The engines that a bundle may run on, the one that is set, and its crew; only that one's packages are imported."""
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -21,6 +22,9 @@ from service.shapes import Shape
 _SWITCH_SECONDS = 0.0005
 """How long other Python code may keep an engine's thread waiting, once its forward pass is done; by default ten times
 as long, which is as long as the forward pass itself."""
+
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+"""An answer is hundreds of objects, none of which needs the collector; by default it looks at every second answer."""
 
 _BATCH_TOKENS = {"keras": 2048, "onnx": 2048, "native": 4096}
 """Measured. In C four texts at once are as quick, each, as eight; two are not."""
@@ -96,6 +100,7 @@ def prepare_process(settings: Settings) -> None:
     """
     _check_installed(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     if settings.engine == "keras":
         from service.compilation import use_one_core_a_pass
 

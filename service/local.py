@@ -9,6 +9,7 @@ from models.card import CARD_FILE, BundleCard, read_card
 from models.inspection import BundleError
 from service.answers import describe_prediction
 from service.engines import ServingEngine, batch_tokens, open_engine
+from service.memory import settle
 from service.scoring.fixed_shapes import FixedShapes
 from service.scoring.forward import FileEngine
 from service.settings import Settings
@@ -98,6 +99,7 @@ def open_for_scoring(settings: Settings, name: str | None = None) -> FileEngine:
         BundleError: there is none of that name, or it is refused.
     """
     engine = open_named(settings, name)
+    settle()
     if engine.name == "native":  # only then is Keras surely installed
         from service.native_engine import NativeEngine
         from service.scoring.native_files import NativeFiles

@@ -1,6 +1,5 @@
 """Runs the app under uvicorn: one process, and an orderly end on SIGTERM."""
 
-import gc
 import logging
 import os
 import threading
@@ -23,9 +22,6 @@ _CLOSING_SECONDS = 1.5
 
 _LINGER_SECONDS = 0.5
 """The port stays open this long after the signal at least: what was sent just before it gets an answer, no reset."""
-
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""An answer is hundreds of objects, none of which needs the collector; by default it looks at every second answer."""
 
 log = structlog.get_logger("heed")
 
@@ -70,7 +66,6 @@ def serve(settings: Settings) -> None:
     """Serve until a signal comes. Review texts are never logged: there is no access log but our own."""
     configure_logging(settings.log_level)
     prepare_process(settings)
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     app = create_app(settings)
     config = uvicorn.Config(
         past_the_framework(app),

@@ -1,4 +1,4 @@
-/* Token ids and spans of a lower-cased text: models/tokenizer.py in machine code.
+/* Token ids and spans of a text: models/tokenizer.py in machine code.
  *
  * Where tokens start and end is found for 64 characters at once, one bit for each: neither the characters nor the lengths
  * of words are branched on, which no processor could foresee. */
@@ -88,3 +88,12 @@ void heed_fill_vocabulary(const Vocabulary *vocabulary)
 #define NAME codes
 #define CODE uint32_t
 #include "tokens.h"
+
+/* The same of a text in ASCII with capitals; the lower-cased one, uint8[length], goes to `found` behind all else. */
+int32_t heed_encode_ascii(const Vocabulary *vocabulary, const uint8_t *text, int32_t length, const uint8_t *kinds,
+                          uint32_t known_kinds, int32_t max_tokens, int32_t *found)
+{
+    uint8_t *lowered = (uint8_t *)(found + 3 * (length < max_tokens ? length : max_tokens) + 1);
+    for (int32_t at = 0; at < length; at++) lowered[at] = text[at] + ((uint8_t)(text[at] - 'A') < 26) * ('a' - 'A');
+    return heed_encode_bytes(vocabulary, lowered, length, kinds, known_kinds, max_tokens, found);
+}

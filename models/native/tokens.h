@@ -100,12 +100,14 @@ static int32_t NAMED(look_up)(const Vocabulary *vocabulary, const CODE *text, in
     return unknown;
 }
 
-/* All tokens of a text; -1 where kinds alone do not tell them. The first max_tokens of them go to ids, starts and ends
- * int32[max_tokens]; unknown words get first_id - 1, and are counted. */
+/* All tokens of a lower-cased text; -1 where kinds alone do not tell them. Of the first max_tokens, the ids, starts and
+ * ends are at the beginning of `found`, one array after the other, and at its end how many are no words: these have the
+ * id first_id - 1. `found` has room for 3 * `room` + 1 integers, `room` being the lesser of `length` and max_tokens. */
 int32_t NAMED(heed_encode)(const Vocabulary *vocabulary, const CODE *text, int32_t length, const uint8_t *kinds,
-                           uint32_t known_kinds, int32_t max_tokens, int32_t *ids, int32_t *starts, int32_t *ends,
-                           int32_t *unknown)
+                           uint32_t known_kinds, int32_t max_tokens, int32_t *found)
 {
+    const int32_t room = length < max_tokens ? length : max_tokens;
+    int32_t *ids = found, *starts = ids + room, *ends = starts + room, *unknown = ends + room;
     NAMED(Reader) reader = {text, length, kinds, known_kinds, 0, 0, 0};
     NAMED(find_break)(&reader, 0);
     int32_t started = 0, ended = 0;
@@ -115,11 +117,14 @@ int32_t NAMED(heed_encode)(const Vocabulary *vocabulary, const CODE *text, int32
         const Block block = next;
         next = NAMED(block)(&reader, from + BLOCK);
         const Edges edges = edges_of(block, next.letter, &before);
-        started += put_places(edges.starting, from, starts, started, max_tokens);
-        ended += put_places(edges.ending, from, ends, ended, max_tokens);
+        started += put_places(edges.starting, from, starts, started, room);
+        ended += put_places(edges.ending, from, ends, ended, room);
     }
     if (reader.seen & EIGHT(JOINING)) return -1;
-    *unknown = NAMED(look_up)(vocabulary, text, length, started < max_tokens ? started : max_tokens, starts, ends, ids);
+    const int32_t kept = started < room ? started : room;
+    *unknown = NAMED(look_up)(vocabulary, text, length, kept, starts, ends, ids);
+    memmove(ids + kept, starts, sizeof(int32_t) * kept);
+    memmove(ids + 2 * kept, ends, sizeof(int32_t) * kept);
     return started;
 }
 

@@ -1,6 +1,7 @@
 """The tokenizer's inner loop in C: spans and ids of a text in one pass."""
 
 import ctypes
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ from models.native import library
 from models.native.addresses import address_of
 
 _INTEGERS_A_SLOT = 4  # `Slot` of vocabulary.h
+_SCRATCH = 1 << 14  # integers; longer texts are rare
 
 
 class _Vocabulary(ctypes.Structure):
@@ -45,36 +47,47 @@ class NativeVocabulary:
         loaded.heed_fill_vocabulary(ctypes.byref(self._structure))
         self._address = ctypes.addressof(self._structure)
         self._kinds_address = kinds.ctypes.data
-        self._encode_bytes = self._function(loaded.heed_encode_bytes)
+        self._own = threading.local()
+        self._encode_ascii = self._function(loaded.heed_encode_ascii)
         self._encode_codes = self._function(loaded.heed_encode_codes)
 
     @staticmethod
     def _function(function: "ctypes._NamedFuncPointer") -> "ctypes._NamedFuncPointer":
         pointer, integer = ctypes.c_void_p, ctypes.c_int32
-        function.argtypes = [pointer, ctypes.c_char_p, integer, pointer, integer, integer, *[pointer] * 4]
+        function.argtypes = [pointer, ctypes.c_char_p, integer, pointer, integer, integer, pointer]
         function.restype = integer
         return function
 
-    def encode(self, lowered: str, max_tokens: int) -> tuple[tuple[np.ndarray, ...], int, int] | None:
-        """The tokens of a lower-cased text; None where kinds alone do not tell them.
+    def encode(self, text: str, max_tokens: int) -> tuple[tuple[np.ndarray, ...], int, int] | None:
+        """The tokens of a text, lower-cased if it is not ASCII; None where kinds alone do not tell them.
 
         Returns:
             ids, starts and ends of the first `max_tokens` tokens, int32[tokens] each; how many of these are no words;
             and how many tokens the whole text has.
         """
-        room = min(len(lowered), max_tokens)
-        found = np.empty(3 * room + 1, np.int32)  # the last one is the count of the unknown
-        address = address_of(found)
-        if lowered.isascii():
-            encode, text = self._encode_bytes, lowered.encode("ascii")
+        length = len(text)
+        room = min(length, max_tokens)
+        integers = 3 * room + 1  # the last one is the count of the unknown
+        if text.isascii():
+            encode, content = self._encode_ascii, text.encode("ascii")
+            scratch = self._scratch_of(integers + -(-length // 4))  # the lower-cased text stands behind them
         else:
-            encode, text = self._encode_codes, lowered.encode("utf-32-le", "surrogatepass")
-        places = (address, address + 4 * room, address + 8 * room, address + 12 * room)
+            encode, content = self._encode_codes, text.encode("utf-32-le", "surrogatepass")
+            scratch = self._scratch_of(integers)
         tokens: int = encode(
-            self._address, text, len(lowered), self._kinds_address, len(self._kinds), max_tokens, *places
+            self._address, content, length, self._kinds_address, len(self._kinds), max_tokens, address_of(scratch)
         )
         if tokens < 0:
             return None
         kept = min(tokens, room)
-        ids, starts, ends = found[:kept], found[room : room + kept], found[2 * room : 2 * room + kept]
-        return (ids, starts, ends), found.item(-1), tokens
+        found = scratch[: 3 * kept].copy()
+        return (found[:kept], found[kept : 2 * kept], found[2 * kept :]), scratch.item(integers - 1), tokens
+
+    def _scratch_of(self, integers: int) -> np.ndarray:
+        """Memory of this thread, the same for most texts: so it is still in the cache."""
+        if integers > _SCRATCH:
+            return np.empty(integers, np.int32)
+        scratch: np.ndarray | None = getattr(self._own, "scratch", None)
+        if scratch is None:
+            scratch = self._own.scratch = np.empty(_SCRATCH, np.int32)
+        return scratch

@@ -210,7 +210,7 @@ class CsvWriter:
         return partial
 
     def _write(self, row: Sequence[str]) -> None:
-        (self._quoted if any("\r" in field for field in row) else self._plain).writerow(row)
+        (self._quoted if "\r" in "".join(row) else self._plain).writerow(row)
 
     def _flush(self) -> bytes:
         content = self._buffer.getvalue().encode(errors="replace")

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.train import PARTS, table
+from benchmarks.train import PARTS, table, times_of
 from benchmarks.trainers import plain_keras, stopwatch
 from benchmarks.trainers.ours import CONFIGS
 from benchmarks.trainers.reviews import Reviews
@@ -90,6 +90,9 @@ def test_the_table_compares_with_the_plain_script_of_the_same_encoder() -> None:
     assert (torch[3], torch[-1]) == ("over 1.50", "")
     given_up = {"default": [run(10)], "keras-bilstm": [run(100, reached=False)]}
     assert table(given_up).splitlines()[2].endswith("| at least 10.0 |")
+    assert times_of("default", given_up) == 10
+    assert times_of("default", {"default": [run(10)]}) is None
+    assert times_of("default", {"default": [run(10, reached=False)], "keras-bilstm": [run(100)]}) is None
 
 
 @pytest.mark.parametrize("name", [name for name, part in PARTS.items() if part.trainer == "ours"])

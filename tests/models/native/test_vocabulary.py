@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from models import native
 from models.tokenizer import Encoding, Tokenizer
 
-WORDS = ("a", "it's", "é", "don't", "br", "<", "!", "ab", "b", "σ", "_x9", "中", "\ud800")
+WORDS = ("a", "it's", "é", "don't", "br", "<", "!", "ab", "b", "σ", "_x9", "z", "中", "\ud800")
 PIECES = [
     *WORDS,
     " ",
@@ -26,6 +26,9 @@ PIECES = [
     "\x85",
     "😀",
     "A",
+    "Z",
+    "@",
+    "[",
     ".",
 ]
 TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.text(max_size=60))

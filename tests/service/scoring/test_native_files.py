@@ -1,6 +1,7 @@
 """Files on the engine in C, with a real bundle: threads share each window."""
 
 import csv
+import gc
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ def test_it_is_what_scores_files_where_the_engine_is_in_c(native_folder: Path) -
     files = open_for_scoring(settings, "recurrent")
     assert isinstance(files, NativeFiles)
     assert (files.threads, files.identity) == (3, ["native", library.heed_lanes()])
+    assert gc.get_freeze_count() > 1000  # no pause to look through what stays
+    gc.unfreeze()
 
 
 def test_every_row_gets_what_its_text_gets_alone(engine: NativeEngine, tmp_path: Path) -> None:
