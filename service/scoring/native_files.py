@@ -12,9 +12,12 @@ from service.native_pass import SharedPass
 from service.results import Result
 from service.scoring.forward import sick
 
+_TEXTS_A_PASS = 1024
+"""Fewer end in Python more often; a run that is stopped waits for as many."""
+
 
 class NativeFiles:
-    """One forward pass a window, which all threads share.
+    """A window is one forward pass, which all threads share, or a few if it is large.
 
     Args:
         engine: what runs it.
@@ -33,22 +36,23 @@ class NativeFiles:
         return [self._engine.name, library.heed_lanes()]
 
     def passes(self, ids: Sequence[np.ndarray]) -> "NativePasses":
-        """The forward pass for texts of int32[tokens] each, the longest first."""
+        """The forward passes for texts of int32[tokens] each, the longest first."""
         return NativePasses(self._engine, ids)
 
 
 class NativePasses:
-    """A forward pass that all threads of an engine share.
+    """Forward passes that all threads of an engine share.
 
     Args:
-        engine: runs it.
+        engine: runs them.
         ids: int32[tokens] of each text.
     """
 
     def __init__(self, engine: NativeEngine, ids: Sequence[np.ndarray]) -> None:
         self._engine = engine
-        self._shared = SharedPass(engine.classifier, ids) if ids else None
-        self.calls: list[Callable[[], None]] = [self._shared.run] * engine.threads if self._shared else []
+        shares = (ids[at : at + _TEXTS_A_PASS] for at in range(0, len(ids), _TEXTS_A_PASS))
+        self._passes = [SharedPass(engine.classifier, share) for share in shares]
+        self.calls: list[Callable[[], None]] = [each.run for each in self._passes for _ in range(engine.threads)]
 
     def outcomes(self) -> list[Result | PredictionFailed]:
         """Of each text.
@@ -56,7 +60,7 @@ class NativePasses:
         Raises:
             ScoreError: all of them fail, and a text that is surely good as well.
         """
-        outcomes = self._shared.outcomes() if self._shared else []
+        outcomes = [outcome for each in self._passes for outcome in each.outcomes()]
         if outcomes and not any(isinstance(outcome, Result) for outcome in outcomes):
             runner = IsolatingRunner(self._engine)
             runner.probe()

@@ -15,6 +15,7 @@ from service.answers import describe_prediction
 from service.isolation import NOT_FINITE
 from service.local import open_for_scoring
 from service.native_engine import NativeEngine
+from service.results import Result
 from service.scoring.columns import Added
 from service.scoring.errors import ScoreError
 from service.scoring.native_files import NativeFiles
@@ -66,6 +67,17 @@ def test_every_row_gets_what_its_text_gets_alone(engine: NativeEngine, tmp_path:
         heaviest = max(alone["tokens"], key=lambda token: token["weight"])
         assert row["heaviest_tokens"].split()[0] == heaviest["text"]
         assert float(row["heaviest_weights"].split()[0]) == heaviest["weight"]
+
+
+def test_a_large_window_is_done_in_parts(engine: NativeEngine) -> None:
+    ids = [np.full(1 + place % 3, FIRST_GOOD + place % 5, np.int32) for place in range(2500)]
+    passes = NativeFiles(engine).passes(ids)
+    assert len(passes.calls) == 3 * engine.threads
+    for call in passes.calls:
+        call()
+    for text, outcome in zip(ids, passes.outcomes(), strict=True):
+        assert isinstance(outcome, Result)
+        np.testing.assert_array_equal(outcome.logits, engine.run([text])[0].logits)
 
 
 def test_a_bad_text_fails_alone_and_a_row_without_a_word_beside_it(engine: NativeEngine, tmp_path: Path) -> None:
