@@ -1,6 +1,7 @@
 """One forward pass in C over many texts, that several threads share."""
 
 import ctypes
+import itertools
 from collections.abc import Sequence
 from functools import cache
 
@@ -42,35 +43,33 @@ class SharedPass:
 
     def __init__(self, classifier: NativeClassifier, ids: Sequence[np.ndarray]) -> None:
         self._classifier = classifier
-        self._lengths = np.array([len(text) for text in ids], np.int32)
-        starts = np.cumsum(self._lengths, dtype=np.int64) - self._lengths
-        self._starts = starts.tolist()
+        self._lengths = [len(text) for text in ids]
+        lengths = np.array(self._lengths, np.int32)
+        starts = np.cumsum(lengths, dtype=np.int64) - lengths
         joined = np.concatenate(ids, dtype=np.int32)  # [tokens]
         self._logits = np.empty((len(ids), classifier.labels), np.float32)
         self._attention, self._contributions = np.empty((2, len(joined)), np.float32)  # [tokens] each
         self._outcomes = np.empty(len(ids), np.int32)
-        self._inputs = (self._lengths, starts, joined)  # kept: the structure holds their addresses alone
+        self._inputs = (lengths, starts, joined)  # kept: the structure holds their addresses alone
         outputs = (self._logits, self._attention, self._contributions, self._outcomes)
         addresses = map(address_of, (*self._inputs, *outputs))
         self._structure = _Shared(classifier.address, len(ids), 0, *addresses)
 
     def run(self) -> None:
         """Do a share of it."""
-        scratch = self._classifier.scratch_for(self._lengths.tolist())
+        scratch = self._classifier.scratch_for(self._lengths)
         _share()(ctypes.byref(self._structure), address_of(scratch))
 
     def outcomes(self) -> list[Result | PredictionFailed]:
         """What came of each text, once all that run have ended."""
-        found = []
-        for outcome, logits, start, tokens in zip(
-            self._outcomes.tolist(), self._logits, self._starts, self._lengths.tolist(), strict=True
-        ):
-            end = start + tokens
-            found.append(
-                failure_of(outcome)
-                or Result(logits, self._attention[start:end], self._contributions[start:end], finite=True)
+        ends = itertools.accumulate(self._lengths)
+        return [
+            failure_of(outcome)
+            or Result(row, self._attention[end - length : end], self._contributions[end - length : end], finite=True)
+            for outcome, row, length, end in zip(
+                self._outcomes.tolist(), self._logits, self._lengths, ends, strict=True
             )
-        return found
+        ]
 
 
 @cache
