@@ -16,6 +16,9 @@ from service.results import Result
 PATIENCE_SECONDS = 0.05
 """A text that has waited longer is not passed over any more."""
 
+PATIENCE_ROUNDS = 1.5
+"""Nor is one that has waited so many times as long as all that waits now should take together."""
+
 _NEWEST_WEIGHT = 0.2
 _MATES = 0.75
 
@@ -65,10 +68,16 @@ class Backlog:
         largest_batch: texts in a batch, at most.
         max_batch_tokens: padded tokens in a batch, at most; a single text always goes.
         patience_seconds: a text that has waited longer is not passed over any more.
+        patience_rounds: nor is one that has waited so many times as long as all that waits now should take together.
     """
 
     def __init__(
-        self, *, largest_batch: int, max_batch_tokens: int, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        *,
+        largest_batch: int,
+        max_batch_tokens: int,
+        patience_seconds: float = PATIENCE_SECONDS,
+        patience_rounds: float = PATIENCE_ROUNDS,
     ) -> None:
         self.tokens_per_second: float | None = None
         """Padded tokens that all engine threads together got through lately; None before the first batch."""
@@ -76,6 +85,7 @@ class Backlog:
         self._largest_batch = largest_batch
         self._max_batch_tokens = max_batch_tokens
         self._patience_seconds = patience_seconds
+        self._patience_rounds = patience_rounds
         self._waiting: dict[int, OrderedDict[Item, None]] = {}  # by bucket, oldest first
         self.waiting_tokens = 0
         """Tokens that wait; those in the engine do not."""
@@ -159,10 +169,16 @@ class Backlog:
         # An item's age is its place in admission; between two of the same moment either may go first.
         heads = sorted((next(iter(queue)).entered, bucket) for bucket, queue in self._waiting.items())
         entered, oldest = heads[0]
-        if now - entered > self._patience_seconds:
+        if now - entered > self._patience():
             return max((self._fill(bucket), -bucket, bucket) for bucket in self._waiting if oldest in mates(bucket))[-1]
         full = (bucket for _, bucket in heads if self._room(bucket) > 1 and self._fill(bucket) == 1)
         return next(full, min(self._waiting))
+
+    def _patience(self) -> float:
+        """Seconds after which a text is not passed over any more; fewer than ever when little waits."""
+        if self.tokens_per_second is None:
+            return self._patience_seconds
+        return min(self._patience_seconds, self._patience_rounds * self.waiting_tokens / self.tokens_per_second)
 
     def _fill(self, longest: int) -> float:
         """The share of a batch of texts up to this length that waits."""

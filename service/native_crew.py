@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from models.native import library, unlocked_library
-from service.backlog import PATIENCE_SECONDS, Answer, Item, mates
+from service.backlog import PATIENCE_ROUNDS, PATIENCE_SECONDS, Answer, Item, mates
 from service.crew import Crew
 from service.errors import PredictionFailed
 from service.native_classifier import ALL_FINITE, failure_of
@@ -30,6 +30,7 @@ class _Terms(ctypes.Structure):
         ("max_batch_tokens", ctypes.c_int32),
         ("bell", ctypes.c_int32),
         ("patience_seconds", ctypes.c_double),
+        ("patience_rounds", ctypes.c_double),
         ("bounds", ctypes.c_int32 * MOST_BUCKETS),
         ("mates", ctypes.c_int32 * MOST_BUCKETS),
         ("waiting_tokens", ctypes.c_int64),
@@ -63,6 +64,7 @@ class NativeCrew(Crew):
         max_batch_tokens: padded tokens in one batch, at most; a single text always goes.
         probe_seconds: how often an engine that failed is tried again while no text comes.
         patience_seconds: a text that has waited longer is not passed over any more.
+        patience_rounds: nor is one that has waited so many times as long as all that waits now should take together.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class NativeCrew(Crew):
         max_batch_tokens: int,
         probe_seconds: float = 1.0,
         patience_seconds: float = PATIENCE_SECONDS,
+        patience_rounds: float = PATIENCE_ROUNDS,
     ) -> None:
         super().__init__(engine, threads=threads, max_queued_tokens=max_queued_tokens)
         self._classifier = engine.classifier
@@ -86,6 +89,7 @@ class NativeCrew(Crew):
             largest_batch=engine.largest_batch,
             max_batch_tokens=max_batch_tokens,
             patience_seconds=patience_seconds,
+            patience_rounds=patience_rounds,
             bounds=(*bounds,),
             mates=(*firsts,),
         )

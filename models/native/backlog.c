@@ -28,6 +28,7 @@ typedef struct {
     int32_t max_batch_tokens;     /* padded to their buckets; a single text always goes */
     int32_t bell;                 /* a file: can be read when something is there to collect */
     double patience_seconds;      /* a text that has waited longer is not passed over any more */
+    double patience_rounds;       /* nor one that has waited so many times as long as all that waits should take */
     int32_t bounds[MOST_BUCKETS]; /* tokens of the longest text in a bucket, in rising order */
     int32_t mates[MOST_BUCKETS];  /* the first of the buckets whose texts may go with those of this one */
     int64_t waiting_tokens;       /* padded */
@@ -194,12 +195,20 @@ static int oldest_of(const Backlog *backlog, int first, int last)
     return oldest;
 }
 
+/* Seconds after which a text is not passed over any more. */
+static double patience_of(const Terms *terms)
+{
+    if (!terms->tokens_per_second) return terms->patience_seconds;
+    const double in_rounds = terms->patience_rounds * terms->waiting_tokens / terms->tokens_per_second;
+    return in_rounds < terms->patience_seconds ? in_rounds : terms->patience_seconds;
+}
+
 /* The bucket of the longest texts of the next batch; something waits. */
 static int next_longest(const Backlog *backlog)
 {
     const Terms *terms = &backlog->terms;
     const int oldest = oldest_of(backlog, 0, terms->buckets - 1);
-    if (now() - backlog->waiting[oldest].first->entered > terms->patience_seconds) {
+    if (now() - backlog->waiting[oldest].first->entered > patience_of(terms)) {
         int fullest = oldest;
         for (int bucket = oldest + 1; bucket < terms->buckets && terms->mates[bucket] <= oldest; bucket++)
             if (backlog->waiting[bucket].first && fill_of(backlog, bucket) > fill_of(backlog, fullest)) fullest = bucket;

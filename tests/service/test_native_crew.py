@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
@@ -81,31 +82,33 @@ def test_nothing_is_lost_or_mixed_up(
     in_time(scenario())
 
 
-@pytest.mark.parametrize("patience_seconds", [0.0, 1000.0])
+@pytest.mark.parametrize(("patience_seconds", "patience_rounds"), [(0.0, math.inf), (1000.0, math.inf), (1000.0, 0.0)])
 @settings(max_examples=60, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, LONGEST), min_size=1, max_size=60), max_batch_tokens=st.sampled_from([8, 24, 64])
 )
 def test_texts_go_together_as_in_python(
-    engine: NativeEngine, patience_seconds: float, lengths: list[int], max_batch_tokens: int
+    engine: NativeEngine, patience_seconds: float, patience_rounds: float, lengths: list[int], max_batch_tokens: int
 ) -> None:
-    """All of them are there before the only thread begins."""
-    backlog = Backlog(largest_batch=4, max_batch_tokens=max_batch_tokens, patience_seconds=patience_seconds)
+    """All of them are there before the only thread begins. Rounds count once a batch was measured."""
+    rules = {
+        "max_batch_tokens": max_batch_tokens,
+        "patience_seconds": patience_seconds,
+        "patience_rounds": patience_rounds,
+    }
+    backlog = Backlog(largest_batch=4, **rules)
 
     async def scenario() -> None:
-        crew = NativeCrew(
-            engine,
-            threads=1,
-            max_queued_tokens=10_000,
-            max_batch_tokens=max_batch_tokens,
-            patience_seconds=patience_seconds,
-        )
+        crew = NativeCrew(engine, threads=1, max_queued_tokens=10_000, **rules)
         items = []
         for number, tokens in enumerate(lengths):
             ids, bucket = encode(engine, number, tokens).ids, bucket_of(tokens, engine.token_buckets)
             items.append(Item(ids, bucket, number, PROMPT + len(lengths), asyncio.get_running_loop().create_future()))
             backlog.add(items[-1:])
-        expected = list(iter(lambda: backlog.take(len(lengths)), []))
+        expected = []
+        while batch := backlog.take(len(lengths)):
+            backlog.settle(batch, 1.0)
+            expected.append(batch)
         crew.admit(items)
         finished: list[Item] = []
         for item in items:
