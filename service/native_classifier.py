@@ -100,7 +100,7 @@ class NativeClassifier:
         self.address = ctypes.addressof(self._model)
         """Of the `Classifier` in models/native/classifier.h, which lives as long as this."""
         self._run = library.heed_classify
-        self._run.argtypes = [ctypes.c_void_p, ctypes.c_int, *[ctypes.c_char_p] * 2, *[ctypes.c_void_p] * 4]
+        self._run.argtypes = [ctypes.c_void_p, ctypes.c_int, *[ctypes.c_char_p] * 2, *[ctypes.c_void_p] * 5]
         self._run.restype = ctypes.c_int
         self._scratch_for = library.heed_classify_scratch
         self._scratch_for.argtypes = [ctypes.c_void_p, ctypes.c_int64]
@@ -142,7 +142,7 @@ class NativeClassifier:
         inputs = (np.array(lengths, np.int32).tobytes(), joined.tobytes())
         outputs = map(address_of, (logits, attention, contributions, scratch))
         # All that is looked at in every number is in there, where other threads have the interpreter meanwhile.
-        outcome = self._run(self.address, len(ids), *inputs, *outputs)
+        outcome = self._run(self.address, len(ids), *inputs, *outputs, None)
         if outcome == _WRONG_ID:
             first, last = self._model.first_id, self._model.last_id
             raise ValueError(f"Expected ids from {first} to {last}. Received {joined.min()} to {joined.max()}.")

@@ -28,6 +28,7 @@ def build_tiny_bundle(
     encoder_units: int = 6,
     labels: tuple[str, ...] = ("negative", "positive"),
     seed: int = 0,
+    max_tokens: int = MAX_TOKENS,
     onnx: bool = False,
 ) -> Path:
     """Write the bundle to `directory / name` and return that folder; with `onnx` also for ONNX Runtime, in seconds."""
@@ -52,7 +53,7 @@ def build_tiny_bundle(
         tokenizer=tokenizer,
         config=config,
         labels=labels,
-        max_tokens=MAX_TOKENS,
+        max_tokens=max_tokens,
         temperature=1.3,
         onnx=onnx,
     )

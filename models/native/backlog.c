@@ -1,6 +1,7 @@
 /* The texts that wait for a classifier, and what its threads do: none of it needs the interpreter.
  *
- * Texts are admitted, kept and chosen by the rules of service/backlog.py. Every function may be called from any thread,
+ * Texts are admitted, kept and chosen by the rules of service/backlog.py; but short ones need not wait for a pass of long
+ * ones to end, which lets them past. Every function may be called from any thread,
  * but `collect` and `free` from one alone. */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #define NEWEST_WEIGHT 0.2
 #define LEAST_SECONDS 1e-6
 #define NO_MEMORY (-2) /* besides what is in Outcome */
+#define SHORT_TOKENS PAUSE_STEPS /* a pass takes at most twice as long for the short texts that it lets past */
 
 /* What is set, and what is told: both are read from Python. */
 typedef struct {
@@ -54,6 +56,7 @@ typedef struct {
     pthread_cond_t changed;
     Queue waiting[MOST_BUCKETS]; /* oldest first */
     Queue done, collected;
+    int short_buckets; /* how many are of short texts, which need not wait for a pass of long ones to end */
     int computing, idle, closed, hammer; /* batches, threads, whether nothing more comes, what rings the bell */
 } Backlog;
 
@@ -101,6 +104,8 @@ Backlog *heed_backlog_open(const Terms *terms)
     backlog->terms = *terms;
     backlog->terms.bell = ends[0];
     backlog->hammer = ends[1];
+    while (backlog->short_buckets < terms->buckets && terms->bounds[backlog->short_buckets] <= SHORT_TOKENS)
+        backlog->short_buckets++;
     pthread_mutex_init(&backlog->lock, NULL);
     pthread_cond_init(&backlog->changed, NULL);
     return backlog;
@@ -203,19 +208,20 @@ static double patience_of(const Terms *terms)
     return in_rounds < terms->patience_seconds ? in_rounds : terms->patience_seconds;
 }
 
-/* The bucket of the longest texts of the next batch; something waits. */
-static int next_longest(const Backlog *backlog)
+/* The bucket of the longest texts of the next batch, among the first so many; -1 where nothing waits in these. */
+static int next_longest(const Backlog *backlog, int buckets)
 {
     const Terms *terms = &backlog->terms;
-    const int oldest = oldest_of(backlog, 0, terms->buckets - 1);
+    const int oldest = oldest_of(backlog, 0, buckets - 1);
+    if (oldest < 0) return -1;
     if (now() - backlog->waiting[oldest].first->entered > patience_of(terms)) {
         int fullest = oldest;
-        for (int bucket = oldest + 1; bucket < terms->buckets && terms->mates[bucket] <= oldest; bucket++)
+        for (int bucket = oldest + 1; bucket < buckets && terms->mates[bucket] <= oldest; bucket++)
             if (backlog->waiting[bucket].first && fill_of(backlog, bucket) > fill_of(backlog, fullest)) fullest = bucket;
         return fullest;
     }
     int shortest = -1, full = -1;
-    for (int bucket = 0; bucket < terms->buckets; bucket++) {
+    for (int bucket = 0; bucket < buckets; bucket++) {
         const Text *head = backlog->waiting[bucket].first;
         if (!head) continue;
         if (shortest < 0) shortest = bucket;
@@ -226,10 +232,12 @@ static int next_longest(const Backlog *backlog)
     return full < 0 ? shortest : full;
 }
 
-/* How many texts are in the next batch; something waits. */
-static int take(Backlog *backlog, Text **batch)
+/* How many texts are in the next batch of the first so many buckets; 0 where nothing waits in these. */
+static int take(Backlog *backlog, int buckets, Text **batch)
 {
-    const int longest = next_longest(backlog), room = room_of(backlog, longest);
+    const int longest = next_longest(backlog, buckets);
+    if (longest < 0) return 0;
+    const int room = room_of(backlog, longest);
     int count = 0, oldest;
     while (count < room && (oldest = oldest_of(backlog, backlog->terms.mates[longest], longest)) >= 0) {
         Text *text = take_out(&backlog->waiting[oldest], backlog->waiting[oldest].first);
@@ -237,7 +245,6 @@ static int take(Backlog *backlog, Text **batch)
         backlog->terms.waiting_tokens -= backlog->terms.bounds[oldest];
         batch[count++] = text;
     }
-    backlog->computing++;
     return count;
 }
 
@@ -248,8 +255,15 @@ typedef struct {
     int64_t size;
 } Room;
 
+/* A thread. */
+typedef struct {
+    Backlog *backlog;
+    Room room, short_room; /* of its passes, and of those that it does in between */
+    int64_t tokens;        /* padded, that it computed since it last took a batch */
+} Worker;
+
 /* The outcome of one forward pass of up to MOST_ROWS texts, in which each has its outputs, right or not. */
-static int run(const Classifier *model, int count, Text **texts, Room *room)
+static int run(const Classifier *model, int count, Text **texts, Room *room, const Pause *pause)
 {
     int32_t lengths[MOST_ROWS];
     int64_t tokens = 0;
@@ -264,7 +278,7 @@ static int run(const Classifier *model, int count, Text **texts, Room *room)
     int32_t *ids = (int32_t *)(room->floats + scratch), *end = ids;
     for (int at = 0; at < count; end += lengths[at++]) memcpy(end, texts[at]->ids, sizeof(int32_t) * lengths[at]);
     float *attention = (float *)end, *contributions = attention + tokens, *logits = contributions + tokens;
-    const int outcome = heed_classify(model, count, lengths, ids, logits, attention, contributions, room->floats);
+    const int outcome = heed_classify(model, count, lengths, ids, logits, attention, contributions, room->floats, pause);
     for (int at = 0; at < count; at++) {
         float *outputs = outputs_of(texts[at]);
         memcpy(outputs, logits, sizeof(float) * model->labels);
@@ -276,38 +290,67 @@ static int run(const Classifier *model, int count, Text **texts, Room *room)
 }
 
 /* A bad text fails alone: what is said of the others is the same without it. */
-static void compute(const Classifier *model, int count, Text **batch, Room *room)
+static void compute(const Classifier *model, int count, Text **batch, Room *room, const Pause *pause)
 {
     const double started = now();
-    const int together = run(model, count, batch, room);
+    const int together = run(model, count, batch, room, pause);
     for (int at = 0; at < count; at++)
-        batch[at]->outcome = together == ALL_FINITE || count == 1 ? together : run(model, 1, batch + at, room);
+        batch[at]->outcome = together == ALL_FINITE || count == 1 ? together : run(model, 1, batch + at, room, pause);
     const double seconds = now() - started;
     for (int at = 0; at < count; at++) batch[at]->started = started, batch[at]->seconds = seconds;
 }
 
-/* Whether nothing was there to collect before. */
-static int settle(Backlog *backlog, int count, Text **batch)
+/* With the lock held: leave a batch that is done where it is collected; whether nothing was there before. */
+static int hand_in(Worker *worker, int count, Text **batch)
 {
-    Terms *terms = &backlog->terms;
-    const int first = !backlog->done.first;
-    const double seconds = batch[0]->seconds > LEAST_SECONDS ? batch[0]->seconds : LEAST_SECONDS;
+    Backlog *backlog = worker->backlog;
+    const int is_first = !backlog->done.first;
     int64_t tokens = 0;
     for (int at = 0; at < count; at++) {
-        tokens += terms->bounds[batch[at]->bucket];
+        tokens += backlog->terms.bounds[batch[at]->bucket];
         append(&backlog->done, batch[at]);
     }
-    const double rate = backlog->computing-- * tokens / seconds, known = terms->tokens_per_second;
+    backlog->terms.tokens -= tokens;
+    worker->tokens += tokens;
+    return is_first;
+}
+
+static void ring(const Backlog *backlog)
+{
+    while (write(backlog->hammer, "", 1) < 0 && errno == EINTR) {}
+}
+
+/* In the middle of a pass: a batch of short texts, if any wait, so that these need not wait for its end. */
+static void let_short_texts_past(void *whose)
+{
+    Worker *worker = whose;
+    Backlog *backlog = worker->backlog;
+    Text *batch[MOST_ROWS];
+    pthread_mutex_lock(&backlog->lock);
+    const int count = take(backlog, backlog->short_buckets, batch);
+    pthread_mutex_unlock(&backlog->lock);
+    if (!count) return;
+    compute(backlog->terms.model, count, batch, &worker->short_room, NULL);
+    pthread_mutex_lock(&backlog->lock);
+    const int is_first = hand_in(worker, count, batch);
+    pthread_mutex_unlock(&backlog->lock);
+    if (is_first) ring(backlog);
+}
+
+/* How fast all threads together are lately, by what one of them computed in so many seconds. */
+static void measure(Terms *terms, int computing, int64_t tokens, double seconds)
+{
+    const double rate = computing * tokens / (seconds > LEAST_SECONDS ? seconds : LEAST_SECONDS);
+    const double known = terms->tokens_per_second;
     terms->tokens_per_second = known ? known + NEWEST_WEIGHT * (rate - known) : rate;
-    terms->tokens -= tokens;
-    return first;
 }
 
 /* One batch after the other, until the backlog is closed and nothing waits. */
 void heed_backlog_work(Backlog *backlog)
 {
+    Worker worker = {.backlog = backlog};
+    const Pause pause = {let_short_texts_past, &worker};
     Text *batch[MOST_ROWS];
-    Room room = {0};
     pthread_mutex_lock(&backlog->lock);
     for (;;) {
         while (!backlog->terms.waiting_tokens && !backlog->closed) {
@@ -316,17 +359,22 @@ void heed_backlog_work(Backlog *backlog)
             backlog->idle--;
         }
         if (!backlog->terms.waiting_tokens) break;
-        const int count = take(backlog, batch);
+        const int count = take(backlog, backlog->terms.buckets, batch);
+        backlog->computing++;
+        worker.tokens = 0;
         pthread_mutex_unlock(&backlog->lock);
-        compute(backlog->terms.model, count, batch, &room);
+        compute(backlog->terms.model, count, batch, &worker.room, &pause);
         pthread_mutex_lock(&backlog->lock);
-        if (!settle(backlog, count, batch)) continue;
+        const int is_first = hand_in(&worker, count, batch);
+        measure(&backlog->terms, backlog->computing--, worker.tokens, batch[0]->seconds);
+        if (!is_first) continue;
         pthread_mutex_unlock(&backlog->lock);
-        while (write(backlog->hammer, "", 1) < 0 && errno == EINTR) {}
+        ring(backlog);
         pthread_mutex_lock(&backlog->lock);
     }
     pthread_mutex_unlock(&backlog->lock);
-    free(room.floats);
+    free(worker.room.floats);
+    free(worker.short_room.floats);
 }
 
 /* What is told of a text that is done. */

@@ -119,7 +119,7 @@ INLINE double total(int64_t count, const float *values)
 
 /* The states of up to MOST_ROWS texts, one text after the other: float32[tokens, 2U]. What is behind them is scratch. */
 INLINE void encode(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *states,
-                   float *rest)
+                   float *spare, const Pause *pause)
 {
     const int width = 2 * model->forward.units;
     const int32_t *text_ids[MOST_ROWS], *row_ids[MOST_ROWS];
@@ -140,16 +140,17 @@ INLINE void encode(const Classifier *model, int texts, const int32_t *lengths, c
         row_halves[rows] = row_states[rows] + model->forward.units;
     }
     if (!rows) return;
-    run_rows(&model->forward, rows, row_ids, row_lengths, 0, row_states, rest);
-    run_rows(&model->backward, rows, row_ids, row_lengths, 1, row_halves, rest);
+    run_rows(&model->forward, rows, row_ids, row_lengths, 0, row_states, spare, pause);
+    run_rows(&model->backward, rows, row_ids, row_lengths, 1, row_halves, spare, pause);
 }
 
 /* A forward pass. Each MOST_ROWS neighbours run side by side, quickest where their lengths are alike.
  *
  * lengths int32[texts], 0 or more. ids int32[tokens of all texts], one text after the other; so are attention and
- * contributions, float32[tokens]. logits float32[texts, labels]. With an id that is none nothing is computed. */
+ * contributions, float32[tokens]. logits float32[texts, labels]. With an id that is none nothing is computed. While it
+ * pauses, the caller may do another pass with other scratch. */
 INLINE int classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
-                    float *attention, float *contributions, float *scratch)
+                    float *attention, float *contributions, float *scratch, const Pause *pause)
 {
     const int width = 2 * model->forward.units;
     float *pooled = scratch, *states = pooled + width;
@@ -161,11 +162,12 @@ INLINE int classify(const Classifier *model, int texts, const int32_t *lengths, 
         const int count = texts - first < MOST_ROWS ? texts - first : MOST_ROWS;
         int64_t tokens = 0;
         for (int text = first; text < first + count; text++) tokens += lengths[text];
-        float *rest = states + tokens * width, *of_text = states;
-        encode(model, count, lengths + first, ids, states, rest);
+        float *spare = states + tokens * width, *of_text = states;
+        encode(model, count, lengths + first, ids, states, spare, pause);
         for (int text = first; text < first + count; text++) {
             const int length = lengths[text];
-            attend(model, length, of_text, attention, rest);
+            if (length > PAUSE_STEPS) rest(pause);
+            attend(model, length, of_text, attention, spare);
             judge(model, length, of_text, attention, logits, contributions, pooled);
             sum += total(length, attention) + total(length, contributions) + total(model->labels, logits);
             of_text += (size_t)length * width;
@@ -178,14 +180,14 @@ INLINE int classify(const Classifier *model, int texts, const int32_t *lengths, 
 
 /* `classify`, as compiled for the widest vectors that this processor has. */
 int heed_classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
-                  float *attention, float *contributions, float *scratch);
+                  float *attention, float *contributions, float *scratch, const Pause *pause);
 
 /* `classify` as compiled here, under a name of its own. */
 #define CLASSIFY_AS(NAME)                                                                                              \
     int NAME(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,            \
-             float *attention, float *contributions, float *scratch)                                                   \
+             float *attention, float *contributions, float *scratch, const Pause *pause)                               \
     {                                                                                                                  \
-        return classify(model, texts, lengths, ids, logits, attention, contributions, scratch);                        \
+        return classify(model, texts, lengths, ids, logits, attention, contributions, scratch, pause);                 \
     }
 
 #endif

@@ -7,7 +7,7 @@
 int64_t heed_classify_scratch(const Classifier *model, int64_t tokens) { return scratch_for(model, tokens); }
 
 typedef int Classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
-                     float *attention, float *contributions, float *scratch);
+                     float *attention, float *contributions, float *scratch, const Pause *pause);
 
 CLASSIFY_AS(heed_classify_any)
 
@@ -28,7 +28,7 @@ int heed_lanes(void)
 }
 
 int heed_classify(const Classifier *model, int texts, const int32_t *lengths, const int32_t *ids, float *logits,
-                  float *attention, float *contributions, float *scratch)
+                  float *attention, float *contributions, float *scratch, const Pause *pause)
 {
     Classify *classify_here = heed_classify_any;
 #if HEED_X86
@@ -36,5 +36,5 @@ int heed_classify(const Classifier *model, int texts, const int32_t *lengths, co
     if (lanes == 8) classify_here = heed_classify_avx2;
     if (lanes == 16) classify_here = heed_classify_avx512;
 #endif
-    return classify_here(model, texts, lengths, ids, logits, attention, contributions, scratch);
+    return classify_here(model, texts, lengths, ids, logits, attention, contributions, scratch, pause);
 }

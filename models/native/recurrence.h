@@ -15,6 +15,19 @@ typedef struct {
     Product of_state;   /* [U] -> [gates and more]; an LSTM's bias is zeros */
 } Direction;
 
+/* What a pass does every so many steps, for others that should not wait for all of it. NULL: nothing. */
+#define PAUSE_STEPS 64
+
+typedef struct {
+    void (*rest)(void *whose);
+    void *whose;
+} Pause;
+
+INLINE void rest(const Pause *pause)
+{
+    if (pause) pause->rest(pause->whose);
+}
+
 INLINE void lstm_gates(int units, const float *token, const float *product, float *cell, float *state, float *output)
 {
     for (int unit = 0; unit < units; unit += LANES) {
@@ -50,27 +63,31 @@ INLINE void fetch_early(const float *row, int gates)
 /* One direction over up to MOST_ROWS texts, longest first: ids[row] int32[lengths[row]], outputs[row] float32[tokens, 2U]
  * from the direction's own half on. */
 INLINE void run_rows(const Direction *way, int rows, const int32_t **ids, const int32_t *lengths, int backward,
-                     float **outputs, float *scratch)
+                     float **outputs, float *scratch, const Pause *pause)
 {
     const int units = way->units, gates = way->gates, width = way->of_state.outputs;
     float *states = scratch;                    /* [MOST_ROWS, ROW] */
     float *cells = states + MOST_ROWS * ROW;    /* [MOST_ROWS, U] */
     float *products = cells + MOST_ROWS * units; /* [MOST_ROWS, width] */
     memset(states, 0, sizeof(float) * MOST_ROWS * (ROW + units));
-    for (int step = 0; step < lengths[0]; step++) {
-        while (lengths[rows - 1] <= step) rows--; /* texts that are at their end cost nothing more */
-        multiply(&way->of_state, rows, states, products);
-        for (int row = 0; row < rows; row++) {
-            const int at = backward ? lengths[row] - 1 - step : step;
-            const float *token = way->table + (size_t)ids[row][at] * gates;
-            const int next = backward ? at - 1 : at + 1;
-            if (next >= 0 && next < lengths[row]) fetch_early(way->table + (size_t)ids[row][next] * gates, gates);
-            float *output = outputs[row] + (size_t)at * 2 * units;
-            float *state = states + row * ROW, *product = products + row * width;
-            if (gates == 4 * units)
-                lstm_gates(units, token, product, cells + row * units, state, output);
-            else
-                gru_gates(units, token, product, state, output);
+    for (int first = 0; first < lengths[0]; first += PAUSE_STEPS) {
+        const int end = lengths[0] - first < PAUSE_STEPS ? lengths[0] : first + PAUSE_STEPS;
+        if (first) rest(pause);
+        for (int step = first; step < end; step++) {
+            while (lengths[rows - 1] <= step) rows--; /* texts that are at their end cost nothing more */
+            multiply(&way->of_state, rows, states, products);
+            for (int row = 0; row < rows; row++) {
+                const int at = backward ? lengths[row] - 1 - step : step;
+                const float *token = way->table + (size_t)ids[row][at] * gates;
+                const int next = backward ? at - 1 : at + 1;
+                if (next >= 0 && next < lengths[row]) fetch_early(way->table + (size_t)ids[row][next] * gates, gates);
+                float *output = outputs[row] + (size_t)at * 2 * units;
+                float *state = states + row * ROW, *product = products + row * width;
+                if (gates == 4 * units)
+                    lstm_gates(units, token, product, cells + row * units, state, output);
+                else
+                    gru_gates(units, token, product, state, output);
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ static int run(const Shared *shared, int first, int count, float *scratch)
     const int64_t start = shared->starts[first];
     return heed_classify(shared->model, count, shared->lengths + first, shared->ids + start,
                          shared->logits + (size_t)first * shared->model->labels, shared->attention + start,
-                         shared->contributions + start, scratch);
+                         shared->contributions + start, scratch, NULL);
 }
 
 /* Take the next few texts and classify them, until there are none left. A bad text fails alone. */

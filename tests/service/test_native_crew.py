@@ -19,7 +19,7 @@ from models.tokenizer import Encoding
 from service.backlog import Answer, Backlog, Item
 from service.batcher import Batcher
 from service.engines import crew_of, open_engine
-from service.errors import DeadlineExceeded, NotReady, Overloaded, PredictionFailed
+from service.errors import DeadlineExceeded, HeedError, NotReady, Overloaded, PredictionFailed
 from service.native_classifier import NativeClassifier
 from service.native_crew import NativeCrew
 from service.native_engine import NativeEngine
@@ -28,6 +28,7 @@ from service.settings import Settings
 from service.shapes import bucket_of
 from tests.service.clients import LONGEST, PROMPT, Client, clients, in_time, later, until, visit_all
 from tests.service.poison import FIRST_GOOD, POISON, poisoned_engine
+from tests.tiny_bundle import build_tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,44 @@ def test_texts_go_together_as_in_python(
         assert finished == [item for batch in expected for item in batch]
         for batch in expected:
             assert len({item.outcome.result().compute_seconds for item in batch}) == 1
+
+    in_time(scenario())
+
+
+def test_short_texts_need_not_wait_for_the_end_of_a_long_pass(
+    tmp_path: Path, compiled: None, any_processor: None
+) -> None:
+    """The only thread is in the middle of one when they come; what it says of the long text stays the same."""
+    most = 2**16
+    folder = build_tiny_bundle(tmp_path, encoder="bilstm", encoder_units=64, max_tokens=most)
+    engine = poisoned_engine(folder, token_buckets=(16, 64, 128, most))
+    long, middling, short = (encode(engine, number, tokens) for number, tokens in enumerate((most, 100, 10)))
+    bad = encode(engine, 3, 10, "not finite")
+
+    async def scenario() -> None:
+        crew = NativeCrew(engine, threads=1, max_queued_tokens=2 * most, max_batch_tokens=64)
+        finished: list[Encoding] = []
+
+        def admit(encoding: Encoding) -> "asyncio.Future[Answer | HeedError]":
+            outcome = asyncio.get_running_loop().create_future()
+            outcome.add_done_callback(lambda _: finished.append(encoding))
+            bucket = bucket_of(len(encoding.ids), engine.token_buckets)
+            crew.admit([Item(encoding.ids, bucket, 0, PROMPT, outcome)])
+            return outcome
+
+        crew.start()
+        outcomes = [admit(long)]
+        await until(lambda: crew.waiting_tokens == 0)
+        outcomes += map(admit, (middling, short, bad))
+        of_long, of_middling, of_short, of_bad = await asyncio.gather(*outcomes)
+        assert [id(encoding) for encoding in finished] == [id(encoding) for encoding in (short, bad, long, middling)]
+        for outcome, encoding in ((of_long, long), (of_middling, middling), (of_short, short)):
+            assert isinstance(outcome, Answer)
+            assert_answers(engine, outcome, encoding)
+        assert isinstance(of_bad, PredictionFailed)
+        assert crew.tokens == 0
+        crew.close()
+        await crew.ended()
 
     in_time(scenario())
 
