@@ -175,7 +175,7 @@ class Backlog:
         return next(full, min(self._waiting))
 
     def _patience(self) -> float:
-        """Seconds after which a text is not passed over any more; fewer than ever when little waits."""
+        """Seconds after which a text is not passed over any more: the fewer, the less there is to do."""
         if self.tokens_per_second is None:
             return self._patience_seconds
         return min(self._patience_seconds, self._patience_rounds * self.waiting_tokens / self.tokens_per_second)

@@ -305,7 +305,7 @@ def gradients(layer: keras.layers.Layer, forward: Callable[[], Any]) -> list[np.
 
         given = torch.autograd.grad(loss(), [variable.value for variable in variables], allow_unused=True)
         return [np.zeros(w.shape) if g is None else to_numpy(g) for g, w in zip(given, variables, strict=True)]
-    raise NotImplementedError(f"Expected the TensorFlow, JAX or PyTorch backend. Received {backend}.")
+    raise ValueError(f"Expected the TensorFlow, JAX or PyTorch backend. Received {backend}.")
 
 
 def to_numpy(tensor: Any) -> np.ndarray:

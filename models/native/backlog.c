@@ -1,8 +1,8 @@
 /* The texts that wait for a classifier, and what its threads do: none of it needs the interpreter.
  *
  * Texts are admitted, kept and chosen by the rules of service/backlog.py; but short ones need not wait for a pass of long
- * ones to end, which lets them past. Every function may be called from any thread,
- * but `collect` and `free` from one alone. */
+ * ones to end, which lets them past. Every function may be called from any thread, but `collect` and `free` from one
+ * alone. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -20,7 +20,7 @@
 #define NEWEST_WEIGHT 0.2
 #define LEAST_SECONDS 1e-6
 #define NO_MEMORY (-2) /* besides what is in Outcome */
-#define SHORT_TOKENS PAUSE_STEPS /* a pass takes at most twice as long for the short texts that it lets past */
+#define SHORT_TOKENS PAUSE_STEPS /* a pass lets past, at each pause, at most one batch of no more steps than it did since the last */
 
 /* What is set, and what is told: both are read from Python. */
 typedef struct {
