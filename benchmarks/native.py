@@ -15,14 +15,14 @@ import orjson
 from benchmarks.serving.services import BUNDLE
 from benchmarks.serving.texts import load_texts
 from models import native
-from models.bundle import Bundle, load_bundle
+from models.bundle.store import Bundle, load_bundle
 from models.tokenizer import Encoding
-from service.answers import describe_prediction
-from service.compilation import use_one_core_a_pass
-from service.engine import Engine
-from service.engines import batch_tokens
-from service.native_classifier import NativeClassifier
-from service.results import Result
+from service.inference.compilation import use_one_core_a_pass
+from service.inference.engine import Result
+from service.inference.keras_engine import Engine
+from service.inference.loading import batch_tokens
+from service.inference.native_classifier import NativeClassifier
+from service.predictions import describe_prediction
 from service.settings import Settings
 
 TEXTS = 600

@@ -30,7 +30,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from service.engines import prepare_process
+from service.inference.loading import prepare_process
 from service.local import open_for_scoring
 from service.scoring.columns import Added
 from service.scoring.forward import FileEngine

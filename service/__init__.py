@@ -1,4 +1,4 @@
-"""Serves bundles over HTTP: `create_app` in `service.app`, `python -m service`, and a client in `service.client`.
+"""Serves bundles: the HTTP service (`service.http.app`), the command line, and a client (`service.client`).
 
 Importing this package alone loads neither Keras nor FastAPI, so that a program may import the client cheaply.
 """

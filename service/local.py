@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from models.card import CARD_FILE, BundleCard, read_card
-from models.inspection import BundleError
-from service.answers import describe_prediction
-from service.engines import ServingEngine, batch_tokens, open_engine
-from service.memory import settle
+from models.bundle.card import CARD_FILE, BundleCard, read_card
+from models.bundle.verification import BundleError
+from service.inference.loading import ServingEngine, batch_tokens, open_engine
+from service.inference.memory import settle
+from service.predictions import describe_prediction
 from service.scoring.fixed_shapes import FixedShapes
 from service.scoring.forward import FileEngine
 from service.settings import Settings
@@ -101,7 +101,7 @@ def open_for_scoring(settings: Settings, name: str | None = None) -> FileEngine:
     engine = open_named(settings, name)
     settle()
     if engine.name == "native":  # only then is Keras surely installed
-        from service.native_engine import NativeEngine
+        from service.inference.native_engine import NativeEngine
         from service.scoring.native_files import NativeFiles
 
         if isinstance(engine, NativeEngine):

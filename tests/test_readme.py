@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models.bundle import read_card
+from models.bundle.store import read_card
 from tests.service.running import ROOT, RunningService, running_service
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

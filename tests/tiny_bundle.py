@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from models.bundle import save_bundle
+from models.bundle.store import save_bundle
 from models.classifier import build_classifier
 from models.config import ClassifierConfig
 from models.tokenizer import Tokenizer

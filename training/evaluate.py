@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.bundle import BundleCard, load_bundle
+from models.bundle.store import BundleCard, load_bundle
 from training.calibrate import probabilities
 from training.data import Corpus, LabelledTexts
 from training.errors import DataError

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from models.bundle import BundleCard, save_bundle
+from models.bundle.store import BundleCard, save_bundle
 from models.classifier import EMBEDDING, build_classifier
 from models.explain import faithfulness
 from models.tokenizer import Tokenizer

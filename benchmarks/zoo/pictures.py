@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from models.bundle import Bundle
+from models.bundle.store import Bundle
 from training.batches import pad_batch
 from training.calibrate import probabilities
 from training.data import LabelledTexts

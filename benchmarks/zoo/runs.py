@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.zoo.records import Records
 from benchmarks.zoo.rows import BASELINE, config_file
-from models.bundle import Bundle, load_bundle
+from models.bundle.store import Bundle, load_bundle
 from training.config import TrainConfig, read_config
 from training.data import Corpus, load_corpus
 from training.forward import compiled, predict_tokens

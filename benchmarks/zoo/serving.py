@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.serving.services import running_heed
 from service.client import AsyncHeedClient
-from service.client_answers import Prediction
+from service.client.answers import Prediction
 
 CONNECTIONS = 32
 ROUNDS = 4

@@ -1,4 +1,4 @@
-/* The tokens of an answer as JSON: what orjson would write of service/answers.py's dictionaries, without these. */
+/* The tokens of an answer as JSON: what orjson would write of service/predictions.py's dictionaries, without these. */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* The texts that wait for a classifier, and what its threads do: none of it needs the interpreter.
  *
- * Texts are admitted, kept and chosen by the rules of service/backlog.py; but short ones need not wait for a pass of long
+ * Texts are admitted, kept and chosen by the rules of service/inference/queue.py; but short ones need not wait for a pass of long
  * ones to end, which lets them past. Every function may be called from any thread, but `collect` and `free` from one
  * alone. */
 #include <errno.h>
@@ -170,7 +170,7 @@ int heed_backlog_leave(Backlog *backlog, Text *text)
     return waited;
 }
 
-/* Which texts go next: Backlog.take of service/backlog.py. */
+/* Which texts go next: Backlog.take of service/inference/queue.py. */
 
 static int room_of(const Backlog *backlog, int longest)
 {

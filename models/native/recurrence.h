@@ -1,4 +1,4 @@
-/* One direction of an LSTM or GRU over token ids: the equations of service/recurrence.py. */
+/* One direction of an LSTM or GRU over token ids: the equations of service/inference/recurrence.py. */
 #ifndef HEED_RECURRENCE_H
 #define HEED_RECURRENCE_H
 

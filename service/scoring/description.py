@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from models.parts import BundleParts
+from models.bundle.parts import BundleParts
 from models.tokenizer import Encoding
-from service.answers import CONTRIBUTION_DECIMALS, SCORE_DIGITS, WEIGHT_DIGITS, describe_prediction
-from service.errors import PredictionFailed
-from service.results import Result
+from service.inference.engine import Result
+from service.inference.errors import PredictionFailed
+from service.predictions import CONTRIBUTION_DECIMALS, SCORE_DIGITS, WEIGHT_DIGITS, describe_prediction
 from service.scoring.columns import HEAVIEST, Added
 from service.scoring.forward import Outcomes, Prepared
 

@@ -5,12 +5,12 @@ from functools import partial
 
 import numpy as np
 
-from service.engines import ServingEngine
-from service.errors import PredictionFailed
-from service.isolation import IsolatingRunner
-from service.results import Result
+from service.inference.engine import Result
+from service.inference.errors import PredictionFailed
+from service.inference.isolation import IsolatingRunner
+from service.inference.loading import ServingEngine
+from service.inference.shapes import Shape, bucket_of
 from service.scoring.forward import sick
-from service.shapes import Shape, bucket_of
 
 
 class FixedShapes:

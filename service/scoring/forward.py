@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from models.parts import BundleParts
+from models.bundle.parts import BundleParts
 from models.tokenizer import Encoding
-from service.errors import PredictionFailed
-from service.results import Result
+from service.inference.engine import Result
+from service.inference.errors import PredictionFailed
 from service.scoring.errors import ScoreError
 from service.scoring.rows import Window
 

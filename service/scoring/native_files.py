@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from models.native import unlocked_library
-from service.errors import PredictionFailed
-from service.isolation import IsolatingRunner
-from service.native_engine import NativeEngine
-from service.native_pass import SharedPass
-from service.results import Result
+from service.inference.engine import Result
+from service.inference.errors import PredictionFailed
+from service.inference.isolation import IsolatingRunner
+from service.inference.native_engine import NativeEngine
+from service.inference.native_pass import SharedPass
 from service.scoring.forward import sick
 
 _TEXTS_A_PASS = 1024

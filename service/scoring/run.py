@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from models.parts import BundleParts
+from models.bundle.parts import BundleParts
 from service.scoring.columns import Added
 from service.scoring.description import describe
 from service.scoring.errors import ScoreError

@@ -11,7 +11,7 @@ from benchmarks.zoo.records import Records
 from benchmarks.zoo.rows import BASELINE, CONFIGS, ROWS, config_file
 from benchmarks.zoo.runs import Outcome, Run, train_all
 from benchmarks.zoo.serving import serve_row
-from models.bundle import load_bundle
+from models.bundle.store import load_bundle
 from models.config import Mechanism
 from tests.training.conftest import write_imdb
 from training.config import read_config

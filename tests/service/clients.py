@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from models.tokenizer import Encoding
-from service.backlog import Answer
-from service.batcher import Batcher
-from service.errors import DeadlineExceeded, Overloaded, PredictionFailed
+from service.inference.batcher import Batcher
+from service.inference.errors import DeadlineExceeded, Overloaded, PredictionFailed
+from service.inference.queue import Answer
 
 PROMPT = 20.0  # seconds: a test that waits so long for something that comes at once has failed
 LONGEST = 16  # tokens

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.bundle import load_bundle
+from models.bundle.store import load_bundle
 from models.tokenizer import UNKNOWN_ID
-from service.native_classifier import NativeClassifier
-from service.native_engine import NativeEngine
+from service.inference.native_classifier import NativeClassifier
+from service.inference.native_engine import NativeEngine
 
 POISON = UNKNOWN_ID + 1  # its row is not finite
 FIRST_GOOD = POISON + 1

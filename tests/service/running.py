@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from service.app import create_app, past_the_framework
+from service.http.app import create_app, past_the_framework
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]

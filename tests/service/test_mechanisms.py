@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from models.bundle import load_bundle
+from models.bundle.store import load_bundle
 from models.mechanisms import MECHANISMS
-from service.schemas import PredictResponse
+from service.http.schemas import PredictResponse
 from service.settings import Settings
 from tests.service.running import AppClient, ready_client_of
 from tests.tiny_bundle import build_tiny_bundle

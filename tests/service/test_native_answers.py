@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import native
-from models.bundle import load_bundle
-from models.parts import BundleParts
+from models.bundle.parts import BundleParts
+from models.bundle.store import load_bundle
 from models.tokenizer import Tokenizer
-from service.answers import describe_prediction
+from service.inference.engine import Result
 from service.native_answers import write_tokens
 from service.offsets import OFFSET_ENCODINGS
-from service.results import Result
+from service.predictions import describe_prediction
 
 TOKENIZER = Tokenizer(["a", "it's", "é"])
 TEXTS = st.one_of(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import training.fit
-from models.bundle import Bundle, load_bundle
+from models.bundle.store import Bundle, load_bundle
 from tests.training.tiny_run import TINY, Silent
 from training.data import Corpus, load_imdb
 from training.errors import ResumeError

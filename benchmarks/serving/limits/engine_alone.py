@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from service.engines import ServingEngine, open_engine, prepare_process
+from service.inference.loading import ServingEngine, open_engine, prepare_process
 from service.settings import Settings
 
 _SINGLE_TEXTS = 256

@@ -14,8 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 
-from service.native_classifier import NativeClassifier
-from service.server import serve
+from service.http.server import serve
+from service.inference.native_classifier import NativeClassifier
 from service.settings import Settings
 
 _of = NativeClassifier.of
@@ -34,5 +34,5 @@ def without_units(model: keras.Model) -> NativeClassifier:
 
 
 if __name__ == "__main__":
-    with patch("service.native_classifier.NativeClassifier.of", without_units):
+    with patch("service.inference.native_classifier.NativeClassifier.of", without_units):
         serve(Settings())

@@ -30,7 +30,7 @@ def xla(bundle: Path, threads: int) -> Forward:
     """The Keras model through `tf.function(jit_compile=True)`."""
     import tensorflow as tf
 
-    from models.bundle import load_bundle
+    from models.bundle.store import load_bundle
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     model = load_bundle(bundle).model

@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from models.bundle import load_bundle
+from models.bundle.store import load_bundle
 from models.tokenizer import PAD_ID, Encoding
 
 BUNDLE = Path(__file__).parents[3] / "models" / "saved" / "default"

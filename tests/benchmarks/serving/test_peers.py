@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks.serving.peers.classifier import Classifier
 from benchmarks.serving.peers.roster import FOLDER, PEERS, from_tensor, tensor_body
-from models.bundle import load_bundle
-from service.answers import describe_prediction
-from service.results import Result
+from models.bundle.store import load_bundle
+from service.inference.engine import Result
+from service.predictions import describe_prediction
 
 LOCK_LINE = re.compile(r"[a-z0-9.-]+(\[[a-z0-9,-]+\])?==\S+( ; [^\\]+?)?( +--hash=sha256:[0-9a-f]{64})+ *")
 

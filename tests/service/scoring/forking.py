@@ -10,10 +10,16 @@ import os
 import sys
 from importlib import import_module
 
-from service.__main__ import app
+from service.cli import app
 
 if __name__ == "__main__":
-    for module in ("tensorflow", "service.local", "service.observe", "service.scoring.run", "service.scoring.tables"):
+    for module in (
+        "tensorflow",
+        "service.local",
+        "service.http.observe",
+        "service.scoring.run",
+        "service.scoring.tables",
+    ):
         import_module(module)
     for line in sys.stdin:
         process = os.fork()

@@ -14,7 +14,7 @@ from service.scoring.tables import Table, open_reader
 from tests.service.running import ROOT
 from tests.service.scoring.conftest import Score
 from tests.service.scoring.test_run import write
-from tests.service.test_main import heed
+from tests.service.test_cli import heed
 
 FULL = Path("/dev/full")
 PAGE = (ROOT / "docs" / "scoring.md").read_text(encoding="utf-8")

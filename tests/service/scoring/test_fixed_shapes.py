@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.isolation import IsolatingRunner
-from service.results import Result
+from service.inference.engine import Result
+from service.inference.isolation import IsolatingRunner
 from service.scoring.errors import ScoreError
 from service.scoring.fixed_shapes import ShapedPasses
 

@@ -11,11 +11,11 @@ import pytest
 
 from models.native import unlocked_library
 from models.tokenizer import FIRST_WORD_ID
-from service.answers import describe_prediction
-from service.isolation import NOT_FINITE
+from service.inference.engine import Result
+from service.inference.isolation import NOT_FINITE
+from service.inference.native_engine import NativeEngine
 from service.local import open_for_scoring
-from service.native_engine import NativeEngine
-from service.results import Result
+from service.predictions import describe_prediction
 from service.scoring.columns import Added
 from service.scoring.errors import ScoreError
 from service.scoring.native_files import NativeFiles
@@ -99,6 +99,6 @@ def test_an_engine_that_fails_on_any_text_ends_the_run(
 ) -> None:
     """Its probe fails, too."""
     poison = engine.bundle.tokenizer.words[POISON - FIRST_WORD_ID]
-    monkeypatch.setattr("service.isolation._PROBE", np.array([POISON], np.int32))
+    monkeypatch.setattr("service.inference.isolation._PROBE", np.array([POISON], np.int32))
     with pytest.raises(ScoreError, match="surely good"):
         score_texts(engine, [poison], tmp_path)

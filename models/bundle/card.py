@@ -1,0 +1,130 @@
+"""The card of a bundle, `bundle.json`: all that is known of a classifier but its weights and its vocabulary."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.bundle.verification import BundleError
+
+FORMAT_VERSION = 1
+CARD_FILE = "bundle.json"
+
+_CARD_BYTES = 1 << 20
+
+
+class BundleCard(BaseModel):
+    """What `bundle.json` holds. `version` is a short hash of everything else, the other files' hashes included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    version: str = Field(pattern=r"^[0-9a-f]{12}$")
+    labels: tuple[str, ...] = Field(min_length=2)
+    max_tokens: int = Field(ge=1, le=65536)
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    mechanism: str
+    attention_is: Literal["exact", "approximate"]
+    token_weight_rule: str
+    config: dict[str, Any]
+    data: dict[str, Any]
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    faithfulness: dict[str, Any]
+    libraries: dict[str, str]
+    files: dict[str, str]
+    without_onnx: str | None = None
+    """Why there is no `model.onnx`; None where there is one, or the bundle is older than that."""
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> "BundleCard":
+        if len(set(self.labels)) != len(self.labels) or "" in self.labels:
+            raise ValueError(f"Expected different, non-empty labels. Received {self.labels}.")
+        return self
+
+
+def read_card(path: Path) -> BundleCard:
+    """The card of the bundle in folder `path`, without loading its model.
+
+    Raises:
+        BundleError: there is no card, or it is not one that this version reads.
+    """
+    file = path / CARD_FILE
+    try:
+        with file.open("rb") as stream:
+            document = stream.read(_CARD_BYTES + 1)
+    except OSError as error:
+        raise BundleError(f"{file}: expected a readable card. {error.strerror or error}.") from error
+    if len(document) > _CARD_BYTES:
+        raise BundleError(f"{file}: expected at most {_CARD_BYTES} bytes. The file is larger.")
+    try:
+        values = json.loads(document)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{file}: expected JSON. {error}.") from error
+    found = values.get("format_version") if isinstance(values, dict) else None
+    if found != FORMAT_VERSION:
+        raise BundleError(f"{file}: expected format_version {FORMAT_VERSION}. Received {found!r}.")
+    try:
+        card = BundleCard.model_validate(values)
+    except ValidationError as error:
+        raise BundleError(f"{file}: {first_fault(error)}") from error
+    if card.version != _version_of({key: value for key, value in values.items() if key != "version"}):
+        raise BundleError(f"{file}: its version {card.version} is not the hash of its contents: it was changed.")
+    return card
+
+
+def write_card(folder: Path, values: Mapping[str, Any], *, place: Path) -> BundleCard:
+    """Write the card of the bundle in `folder`: `values`, and the hash of every file that is there.
+
+    Args:
+        folder: where the bundle is made.
+        values: all but `version` and `files`, as plain values.
+        place: where it will be, which is what errors call it.
+
+    Raises:
+        BundleError: they make no card that could be read again.
+    """
+    files = {
+        file.relative_to(folder).as_posix(): _sha256(file)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file != folder / CARD_FILE
+    }
+    try:
+        card = _sealed({**values, "files": files})
+        document = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False).encode() + b"\n"
+    except ValidationError as error:
+        raise BundleError(f"{place}: cannot be saved: {first_fault(error)}") from error
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{place}: cannot be saved: expected plain values in the card. {error}.") from error
+    (folder / CARD_FILE).write_bytes(document)
+    return card
+
+
+def _sealed(values: Mapping[str, Any]) -> BundleCard:
+    """The card of `values` with the hash of its contents, just as it is once it was written and read again.
+
+    The hash is of what JSON makes of the values: 1 of a float is 1.0, a number as a key is a string, NaN is null.
+    """
+    contents = BundleCard(**values, version="0" * 12).model_dump(mode="json", exclude={"version"})
+    return BundleCard(**contents, version=_version_of(contents))
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing wrong, in one line."""
+    fault = error.errors()[0]
+    place = "/".join(str(part) for part in fault["loc"])
+    return f"{place}: {fault['msg']}. Received {fault['input']!r:.100}."
+
+
+def _version_of(values: Mapping[str, Any]) -> str:
+    canonical = json.dumps(values, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,115 @@
+"""A few texts with what Keras says of them, by which a model is checked where no Keras is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.bundle.card import first_fault
+from models.bundle.parts import PROBE_FILE
+from models.bundle.verification import BundleError
+from models.tokenizer import PAD_ID, UNKNOWN_ID
+
+TOLERANCE = 1e-4
+"""By which an output may differ, or by which part of it where it is larger than 1."""
+
+Forward = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+"""ids int32[batch, tokens], padded on the right -> the model's outputs by name."""
+
+_LENGTHS = (24, 1, 0, 9, 100)
+_PROBE_BYTES = 1 << 22
+_DIGITS = 9  # of a float32; more would say nothing
+
+
+class ProbeText(BaseModel):
+    """One text of `len(ids)` tokens, and the outputs for it with the padding cut off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ids: list[int]
+    logits: list[float]
+    attention: list[float]
+    contributions: list[float] | None
+
+
+class Probe(BaseModel):
+    """What `probe.json` holds: texts of several lengths, and what each label has before any token is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bases: list[float] | None
+    texts: list[ProbeText]
+
+    def padded(self) -> np.ndarray:
+        """The ids of all the texts: int32[batch, tokens]."""
+        return _padded([each.ids for each in self.texts])
+
+    def difference(self, forward: Forward) -> str | None:
+        """Where another model says something else of these texts, in words; None where it agrees within `TOLERANCE`."""
+        outputs = forward(self.padded())
+        for row, text in enumerate(self.texts):
+            for name in ("logits", "attention", "contributions"):
+                if (expected := getattr(text, name)) is None:
+                    continue
+                if name not in outputs:
+                    return f"expected an output {name!r}. Received {sorted(outputs)}"
+                cut = outputs[name][row] if name == "logits" else outputs[name][row, : len(text.ids)]
+                received, wanted = np.asarray(cut, np.float64), np.array(expected)
+                if received.shape != wanted.shape:
+                    return f"expected {name} of shape {wanted.shape}. Received {received.shape}"
+                off = np.abs(received - wanted) / np.maximum(1, np.abs(wanted))
+                if not (off <= TOLERANCE).all():  # NaN is not
+                    return f"expected {name} within {TOLERANCE:g} of those of Keras. One is off by {off.max():.2g}"
+        return None
+
+
+def make_probe(forward: Forward, *, vocabulary_size: int, max_tokens: int, bases: Sequence[float] | None) -> Probe:
+    """Texts of random ids, the largest among them, and what `forward` says of them in one batch."""
+    generator = np.random.default_rng(0)
+    texts = [generator.integers(UNKNOWN_ID, vocabulary_size, min(length, max_tokens)).tolist() for length in _LENGTHS]
+    texts[0][-1] = vocabulary_size - 1
+    outputs = forward(_padded(texts))
+    return Probe(
+        bases=None if bases is None else _numbers(np.array(bases)),
+        texts=[
+            ProbeText(
+                ids=ids,
+                logits=_numbers(outputs["logits"][row]),
+                attention=_numbers(outputs["attention"][row, : len(ids)]),
+                contributions=_numbers(outputs["contributions"][row, : len(ids)])
+                if "contributions" in outputs
+                else None,
+            )
+            for row, ids in enumerate(texts)
+        ],
+    )
+
+
+def read_probe(folder: Path) -> Probe:
+    """The probe of the bundle in `folder`.
+
+    Raises:
+        BundleError: the file is no such thing.
+    """
+    file = folder / PROBE_FILE
+    if (size := file.stat().st_size) > _PROBE_BYTES:
+        raise BundleError(f"{file}: expected at most {_PROBE_BYTES} bytes. Received {size}.")
+    try:
+        probe = Probe.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise BundleError(f"{file}: {first_fault(error)}") from error
+    if not any(text.ids for text in probe.texts):
+        raise BundleError(f"{file}: expected a text with at least one token. Received none.")
+    return probe
+
+
+def _padded(texts: Sequence[Sequence[int]]) -> np.ndarray:
+    ids = np.full((len(texts), max(map(len, texts))), PAD_ID, np.int32)
+    for row, text in zip(ids, texts, strict=True):
+        row[: len(text)] = text
+    return ids
+
+
+def _numbers(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.{_DIGITS}g}") for value in np.asarray(values).tolist()]

@@ -1,0 +1,183 @@
+"""The command line: `python -m service serve | predict | score | models`.
+
+What loads Keras is imported inside the commands, so that `--help` and a mistyped option do not wait for it.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import orjson
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from service.scoring.rows import WINDOW_ROWS
+from service.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve sentiment classifiers, or try one here.")
+
+ModelsDir = Annotated[
+    Path | None, typer.Option("--models-dir", help="Folder of bundles. Default: HEED_MODELS_DIR, or models/saved.")
+]
+Model = Annotated[str | None, typer.Option(help="Name of a bundle. Default: HEED_DEFAULT_MODEL, or default.")]
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: HEED_HOST, or 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. Default: HEED_PORT, or 8000.")] = None,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Answer HTTP requests until a signal comes. Every HEED_* setting is in docs/settings.md."""
+    settings = _settings(host=host, port=port, models_dir=models_dir)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the log is for what the service says
+    from service.http.server import serve
+    from service.inference.loading import EngineMissing
+
+    try:
+        serve(settings)
+    except EngineMissing as error:
+        _fail(str(error))
+
+
+@app.command()
+def predict(
+    text: Annotated[str, typer.Argument(help="The text to classify; - reads it from standard input.")],
+    model: Model = None,
+    models_dir: ModelsDir = None,
+    lines: Annotated[bool, typer.Option("--lines", help="With -: each line of the input is a text.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a text, on a line of its own.")
+    ] = False,
+) -> None:
+    """Classify texts without a service, and colour their tokens by weight."""
+    settings = _settings(models_dir=models_dir)
+    texts = _texts(text, lines)
+    _hush_tensorflow()
+    from models.bundle.verification import BundleError
+    from service.http.observe import configure_logging
+    from service.local import LocalModel
+    from service.terminal import print_predictions
+
+    configure_logging("warning")
+    try:
+        predictions = LocalModel.load(settings, model).predict(texts)
+    except (BundleError, ValueError) as error:
+        _fail(str(error))
+    if as_json:
+        for prediction in predictions:
+            sys.stdout.buffer.write(orjson.dumps(prediction, option=orjson.OPT_APPEND_NEWLINE))
+    else:
+        print_predictions(Console(), texts, predictions)
+
+
+@app.command()
+def score(
+    table: Annotated[str, typer.Argument(help="A .csv, .tsv, .jsonl or .parquet file, also .gz; - is standard input.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="The file to write, of any of these; - is standard output.")
+    ],
+    column: Annotated[str, typer.Option(help="The column of texts.")] = "text",
+    tokens: Annotated[bool, typer.Option("--tokens", help="Add every token with its weight and contribution.")] = False,
+    explain_columns: Annotated[
+        bool, typer.Option("--explain-columns", help="Add the tokens that count most, as plain columns.")
+    ] = False,
+    prefix: Annotated[str, typer.Option(help="Put this before the name of every added column.")] = "",
+    stream_format: Annotated[Literal["csv", "tsv", "jsonl"], typer.Option(help="What - holds.")] = "jsonl",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Begin anew, and replace what is there.")] = False,
+    window_rows: Annotated[
+        int, typer.Option(min=1, help="Rows that are sorted by length, held in memory and written together.")
+    ] = WINDOW_ROWS,
+    model: Model = None,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Classify every text of a file, and write the file again with the answers beside it (docs/scoring.md)."""
+    settings = _settings(models_dir=models_dir)
+    if resume and force:
+        _fail("Expected --resume or --force. Received both.")
+    _hush_tensorflow()
+    from models.bundle.verification import BundleError
+    from service.http.observe import configure_logging
+    from service.inference.loading import prepare_process
+    from service.local import open_for_scoring
+    from service.scoring.columns import Added
+    from service.scoring.errors import ScoreError
+    from service.scoring.run import Job, score
+    from service.scoring.tables import table_at
+
+    configure_logging("warning")
+    kept = "" if output == "-" else " What is written so far is kept: go on with --resume."
+    try:
+        source, to = table_at(table, stream_format), table_at(output, stream_format)
+        prepare_process(settings)
+        engine = open_for_scoring(settings, model)
+        added = Added(engine.bundle.card.labels, tokens=tokens, explain=explain_columns, prefix=prefix)
+        job = Job(source, to, column, added, resume=resume, force=force, window_rows=window_rows)
+        score(job, engine)
+    except (BundleError, ScoreError) as error:
+        _fail(str(error))
+    except BrokenPipeError:  # who read our output has enough
+        raise typer.Exit(1) from None
+    except OSError as error:
+        _fail(f"{error}.{kept}")
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped.{kept}", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def models(models_dir: ModelsDir = None) -> None:
+    """List the bundles in a folder."""
+    settings = _settings(models_dir=models_dir)
+    _hush_tensorflow()
+    from models.bundle.verification import BundleError
+    from service.local import find_bundles
+    from service.terminal import print_bundles
+
+    try:
+        found = find_bundles(settings.models_dir)
+    except BundleError as error:
+        _fail(str(error))
+    print_bundles(Console(), found)
+
+
+def _texts(text: str, lines: bool) -> list[str]:
+    """The texts that the arguments of `predict` name; each blank line is left out."""
+    if text != "-":
+        if lines:
+            _fail("--lines: expected - as the text, to read lines from standard input. Received a text.")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            _fail("Expected a text in UTF-8. Received other bytes.")
+        return [text]
+    try:
+        whole = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        _fail(f"Expected UTF-8 on standard input. Received other bytes at offset {error.start}.")
+    # Not splitlines(): it also breaks at characters that are ordinary ones inside a review.
+    texts = [line for line in whole.replace("\r\n", "\n").split("\n") if line.strip()] if lines else [whole]
+    if not texts:
+        _fail("Expected at least one line with a word on standard input. Received none.")
+    return texts
+
+
+def _hush_tensorflow() -> None:
+    """Keep TensorFlow from telling of the processor as it loads, where a person waits for a short answer."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # nothing else hushes that; a few texts do without its speed
+
+
+def _settings(**given: Any) -> Settings:
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        _fail("\n".join(f"{'.'.join(map(str, each['loc'])) or 'settings'}: {each['msg']}" for each in error.errors()))
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(2)

@@ -1,0 +1,123 @@
+"""Prometheus metrics: what `GET /metrics` shows. No label and no value holds anything of a review."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics_core import Metric
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from models.tokenizer import Encoding
+
+if TYPE_CHECKING:
+    from service.inference.registry import Registry
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The metrics of one app. Each app has its own registry, so that several may live in a process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.requests = Counter("heed_requests", "Answers given.", ["route", "method", "status"], registry=registry)
+        self.request_seconds = Histogram(
+            "heed_request_seconds", "Time to answer.", ["route"], buckets=_SECONDS, registry=registry
+        )
+        self.under_way = 0
+        """Requests being answered now; counted in the event loop alone, where nothing need be locked."""
+        in_flight = Gauge("heed_requests_in_flight", "Requests being answered now.", registry=registry)
+        in_flight.set_function(lambda: self.under_way)
+        self.texts = Counter("heed_texts", "Texts classified.", ["model"], registry=registry)
+        self.tokens = Counter("heed_tokens", "Tokens read.", ["model"], registry=registry)
+        self.unknown_tokens = Counter(
+            "heed_unknown_tokens", "Tokens read that the vocabulary does not hold.", ["model"], registry=registry
+        )
+        self.truncated_texts = Counter("heed_truncated_texts", "Texts not read whole.", ["model"], registry=registry)
+        self.stage_seconds = Histogram(
+            "heed_stage_seconds",
+            "Time that a request spent in a stage: tokenize, queue, compute.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._remember_labels()
+
+    def show_models(self, models: "Registry") -> None:
+        """Show what is loaded as well, read at every scrape."""
+        self.registry.register(_LoadedModels(models))
+
+    def count(self, model: str, encodings: Sequence[Encoding]) -> None:
+        """Count what one answered request asked of a model."""
+        texts, tokens, unknown, truncated = self._of_model(model)
+        texts.inc(len(encodings))
+        for encoding in encodings:
+            tokens.inc(len(encoding.ids))
+            unknown.inc(encoding.unknown)
+            if encoding.tokens_total > len(encoding.ids):
+                truncated.inc()
+
+    def count_request(self, route: str, method: str, status: int, seconds: float, stages: Mapping[str, float]) -> None:
+        """Count one answer.
+
+        Args:
+            route: the template of its path.
+            method: of a closed set.
+            status: of the answer.
+            seconds: that it took.
+            stages: the seconds of these that a stage took.
+        """
+        self._answers(route, method, status).inc()
+        self._seconds_of(route).observe(seconds)
+        for stage, spent in stages.items():
+            self._seconds_in(stage).observe(spent)
+
+    def count_refusal(self, route: str, method: str, status: int) -> None:
+        """Count an answer that took no time worth telling."""
+        self._answers(route, method, status).inc()
+
+    def _remember_labels(self) -> None:
+        """Looking a label's values up costs as much as to count; there are few of them, of closed sets."""
+        per_model = (self.texts, self.tokens, self.unknown_tokens, self.truncated_texts)
+        self._of_model = cache(lambda model: tuple(counter.labels(model) for counter in per_model))
+        self._answers = cache(lambda route, method, status: self.requests.labels(route, method, str(status)))
+        self._seconds_of = cache(self.request_seconds.labels)
+        self._seconds_in = cache(self.stage_seconds.labels)
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _LoadedModels(Collector):
+    """Reads the registry when Prometheus asks, so that a reloaded model needs no bookkeeping here."""
+
+    def __init__(self, models: "Registry") -> None:
+        self._models = models
+
+    def collect(self) -> Iterable[Metric]:
+        ready = GaugeMetricFamily("heed_ready", "1 where predictions are answered, 0 where not.")
+        ready.add_metric([], float(self._models.ready))
+        refused = GaugeMetricFamily("heed_bundles_refused", "Bundles in models_dir that are not served.")
+        refused.add_metric([], len(self._models.refused))
+        loaded = GaugeMetricFamily("heed_model_info", "1 for each loaded model.", labels=["model", "version"])
+        retraces = CounterMetricFamily(
+            "heed_retraces", "Compilations after warm-up; each is a fault.", labels=["model", "version"]
+        )
+        queued = GaugeMetricFamily(
+            "heed_queued_tokens", "Padded tokens admitted and not yet answered.", labels=["model", "version"]
+        )
+        for name, served in self._models.served.items():
+            labels = [name, served.bundle.card.version]
+            loaded.add_metric(labels, 1)
+            retraces.add_metric(labels, served.engine.retraces)
+            queued.add_metric(labels, served.batcher.queued_tokens)
+        return [ready, refused, loaded, retraces, queued]

@@ -1,0 +1,253 @@
+"""The HTTP shapes: what `POST /predict` takes, and what every route of the service gives.
+
+Requests are read into `PredictRequest`. Responses are written from arrays (`service.predictions`); the classes
+here are their contract, which OpenAPI shows and the tests hold every real response against.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from service.offsets import OffsetEncoding
+
+EXAMPLE_REVIEW = "I did not like it."
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much text one request may bring; `Settings` has the same names."""
+
+    max_texts: int
+    max_text_characters: int
+
+
+def _check_text(text: str, info: ValidationInfo[Limits]) -> str:
+    limits = info.context
+    if len(text) > limits.max_text_characters:
+        raise PydanticCustomError(
+            "text_too_long",
+            "Expected at most {most} characters. Received {received}.",
+            {"most": f"{limits.max_text_characters:,}", "received": f"{len(text):,}"},
+        )
+    if not text or text.isspace():
+        raise PydanticCustomError("text_blank", "Expected a text with at least one word. Received a blank text.")
+    return text
+
+
+def _check_count(texts: Any, info: ValidationInfo[Limits]) -> Any:
+    """Refuse too many texts before each is looked at."""
+    limits = info.context
+    if isinstance(texts, list) and not 1 <= len(texts) <= limits.max_texts:
+        raise PydanticCustomError(
+            "texts_count",
+            "Expected 1 to {most} texts in one request. Received {received}.",
+            {"most": limits.max_texts, "received": len(texts)},
+        )
+    return texts
+
+
+ReviewText = Annotated[str, AfterValidator(_check_text)]
+
+
+class PredictRequest(BaseModel):
+    """One text or several, and what to say about each. Exactly one of `text` and `texts` is given."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["text"], "properties": {"text": {"type": "string"}, "texts": {"type": "null"}}},
+                {"required": ["texts"], "properties": {"texts": {"type": "array"}, "text": {"type": "null"}}},
+            ],
+            "examples": [{"texts": [EXAMPLE_REVIEW, "A wonderful, moving film; the acting is superb!"]}],
+        },
+    )
+
+    text: ReviewText | None = Field(None, description="The text to classify.", examples=[EXAMPLE_REVIEW])
+    texts: Annotated[list[ReviewText], BeforeValidator(_check_count)] | None = Field(
+        None, description="The texts to classify; answers come in the same order.", examples=[[EXAMPLE_REVIEW]]
+    )
+    model: str | None = Field(
+        None, max_length=200, description="Name of a loaded model; null: the default one.", examples=["default"]
+    )
+    attention: bool = Field(True, description="Whether to give `tokens`; without, they are `[]`.", examples=[True])
+    top_tokens: int | None = Field(
+        None, ge=1, description="Give only this many tokens, the heaviest, in text order; null: all.", examples=[5]
+    )
+    offset_encoding: OffsetEncoding = Field(
+        "codepoint",
+        description="What `start` and `end` count: code points (Python), UTF-16 units (JavaScript) or UTF-8 bytes.",
+        examples=["codepoint"],
+    )
+
+    @property
+    def all_texts(self) -> list[str]:
+        """The texts to classify, whichever way they were given."""
+        return [self.text] if self.text is not None else self.texts or []
+
+    @property
+    def text_pointers(self) -> list[str]:
+        """A JSON pointer to each of `all_texts`."""
+        return ["/text"] if self.text is not None else [f"/texts/{index}" for index in range(len(self.all_texts))]
+
+
+class WarningCode(StrEnum):
+    """What a reader of a prediction should know."""
+
+    TRUNCATED = "truncated"
+    """The text has more tokens than the model reads; the rest had no say."""
+    MOSTLY_UNKNOWN = "mostly_unknown"
+    """More than half of the tokens read are not in the vocabulary."""
+
+
+class PredictionWarning(BaseModel):
+    """Something that makes a prediction less trustworthy than it looks."""
+
+    code: WarningCode = Field(
+        description="`truncated`: the text has more tokens than the model reads. "
+        "`mostly_unknown`: more than half of the tokens read are not in the vocabulary.",
+        examples=["truncated"],
+    )
+    message: str = Field(
+        description="The same for people.", examples=["The text has 700 tokens; the first 512 were read."]
+    )
+
+
+class Token(BaseModel):
+    """One token of the text and its part in the prediction."""
+
+    text: str = Field(description="The very slice `start:end` of what was sent.", examples=["like"])
+    start: int = Field(ge=0, description="Where it starts, in `offset_encoding` units.", examples=[10])
+    end: int = Field(ge=0, description="Where it ends, exclusive.", examples=[14])
+    weight: float = Field(
+        ge=0, le=1, description="Attention weight: where the model looked. All tokens' sum to 1.", examples=[0.31]
+    )
+    contribution: float | None = Field(
+        description="Signed share of the log-odds of `target`; null where the mechanism has no exact one.",
+        examples=[-0.8],
+    )
+    known: bool = Field(description="Whether the vocabulary holds it.", examples=[True])
+
+
+class Truncation(BaseModel):
+    """How much of the text was read."""
+
+    applied: bool = Field(description="Whether tokens were left out.", examples=[False])
+    tokens_total: int = Field(ge=1, description="Tokens in the text.", examples=[6])
+    tokens_read: int = Field(ge=1, description="Tokens that the model read: the first ones.", examples=[6])
+
+
+class Prediction(BaseModel):
+    """The answer for one text."""
+
+    label: str = Field(description="The likeliest label.", examples=["negative"])
+    probability: float = Field(ge=0, le=1, description="Its calibrated probability.", examples=[0.93])
+    scores: dict[str, float] = Field(
+        description="Calibrated probability of every label.", examples=[{"negative": 0.93, "positive": 0.07}]
+    )
+    target: str = Field(
+        description="The label whose log-odds the contributions add up to: with two labels always the second, "
+        "with more the winning one.",
+        examples=["positive"],
+    )
+    base_log_odds: float | None = Field(
+        description="Log-odds of `target` before any token is read. With the sum of all contributions it gives "
+        "ln p(target) - mean of ln p(every other label), within 1e-4. Null where contributions are.",
+        examples=[-0.31],
+    )
+    tokens: list[Token] = Field(
+        description="In text order; fewer, or none, where the request says so.",
+        examples=[[{"text": "like", "start": 10, "end": 14, "weight": 0.31, "contribution": -0.8, "known": True}]],
+    )
+    truncation: Truncation = Field(
+        description="How much was read.", examples=[{"applied": False, "tokens_total": 6, "tokens_read": 6}]
+    )
+    warnings: list[PredictionWarning] = Field(description="What to know before trusting it.", examples=[[]])
+
+
+class AnsweringModel(BaseModel):
+    """Which model answered."""
+
+    name: str = Field(description="Its name.", examples=["default"])
+    version: str = Field(description="A short hash of its contents.", examples=["3f2a91c07b1e"])
+    mechanism: str = Field(description="How it attends.", examples=["additive_pooling"])
+    attention_is: Literal["exact", "approximate"] = Field(
+        description="Whether the weights are the very ones the model pooled with, or reduced from more.",
+        examples=["exact"],
+    )
+
+
+class PredictResponse(BaseModel):
+    """The answer of `POST /predict`: one prediction a text, in the order they came."""
+
+    model: AnsweringModel = Field(
+        description="The model behind these predictions.",
+        examples=[
+            {"name": "default", "version": "3f2a91c07b1e", "mechanism": "additive_pooling", "attention_is": "exact"}
+        ],
+    )
+    offset_encoding: OffsetEncoding = Field(description="What `start` and `end` count.", examples=["codepoint"])
+    predictions: list[Prediction] = Field(description="One a text.")
+
+
+class ModelSummary(AnsweringModel):
+    """A loaded model in a line; `GET /models/{name}` has its whole card."""
+
+    labels: list[str] = Field(description="Its labels.", examples=[["negative", "positive"]])
+    max_tokens: int = Field(ge=1, description="Tokens of a text that it reads.", examples=[512])
+
+
+class RefusedBundle(BaseModel):
+    """A folder of `models_dir` that is not served."""
+
+    name: str = Field(description="The folder's name.", examples=["broken"])
+    reason: str = Field(
+        description="Why it is not served.", examples=["model.keras: its hash is not the one in bundle.json"]
+    )
+
+
+class ModelList(BaseModel):
+    """What is served, and what was refused."""
+
+    default: str = Field(description="The model that answers a request that names none.", examples=["default"])
+    models: list[ModelSummary] = Field(description="The loaded models.")
+    refused: list[RefusedBundle] = Field(description="The bundles that were refused, with the reason.", examples=[[]])
+
+
+class Health(BaseModel):
+    """The answer of a health route that has nothing to complain of."""
+
+    status: Literal["alive", "started", "ready"] = Field(description="What was asked for.", examples=["ready"])
+
+
+class OffenceEntry(BaseModel):
+    """One thing wrong with a request."""
+
+    pointer: str = Field(description="JSON pointer to the place; empty for the whole body.", examples=["/texts/3"])
+    detail: str = Field(
+        description="What was expected there and what was received.",
+        examples=["Expected a text with at least one word. Received a blank text."],
+    )
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str = Field(description="Stable name of the failure.", examples=["urn:heed:problem:invalid-request"])
+    title: str = Field(description="The failure in words that never vary.", examples=["The request is not valid"])
+    status: int = Field(description="The HTTP status.", examples=[422])
+    detail: str = Field(
+        description="What was expected, what was received, what to do.",
+        examples=["The request has one offence; 'errors' points at each."],
+    )
+    instance: str = Field(description="The path that was asked.", examples=["/predict"])
+    errors: list[OffenceEntry] = Field(
+        description="Every offence with its place.",
+        examples=[
+            [{"pointer": "/texts/3", "detail": "Expected a text with at least one word. Received a blank text."}]
+        ],
+    )

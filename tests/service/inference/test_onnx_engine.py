@@ -1,0 +1,215 @@
+"""ONNX Runtime as the engine: the answers of Keras, in any batch, and a service in which there is no Keras."""
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import service.inference.loading
+from models.bundle.onnx.bundle import load_onnx_bundle
+from models.bundle.store import load_bundle
+from service.inference.engine import Result
+from service.inference.keras_engine import Engine
+from service.inference.loading import EngineMissing, open_engine, prepare_process
+from service.inference.onnx_engine import OnnxEngine
+from service.inference.shapes import Shape
+from service.local import LocalModel
+from service.settings import Settings
+from tests.service.running import ROOT, RunningService, running_service
+from tests.tiny_bundle import MAX_TOKENS, build_tiny_bundle
+
+INVARIANT, AGREES = 1e-5, 1e-4
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`default`, recurrent, and `plain`, which has no model for ONNX Runtime."""
+    folder = tmp_path_factory.mktemp("bundles")
+    build_tiny_bundle(folder, encoder="bilstm", onnx=True, seed=3)
+    build_tiny_bundle(folder, name="plain")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(bundles: Path) -> OnnxEngine:
+    engine = OnnxEngine(load_onnx_bundle(bundles / "default"), largest_batch=8, threads=2)
+    engine.warm_core()
+    return engine
+
+
+@pytest.fixture(scope="module")
+def onnx_service(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    with running_service(bundles, tmp_path_factory.mktemp("service") / "log", ENGINE="onnx") as running:
+        yield running
+
+
+def texts_of(lengths: Sequence[int], seed: int = 0) -> list[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return [generator.integers(1, 30, length).astype(np.int32) for length in lengths]
+
+
+def assert_same(result: Result, expected: Result, tolerance: float) -> None:
+    np.testing.assert_allclose(result.logits, expected.logits, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(result.attention, expected.attention, rtol=0, atol=tolerance)
+    assert result.contributions is not None
+    np.testing.assert_allclose(result.contributions, expected.contributions, rtol=0, atol=tolerance)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    length=st.integers(1, MAX_TOKENS), mates=st.lists(st.integers(0, MAX_TOKENS), max_size=40), seed=st.integers(0, 9)
+)
+def test_an_answer_does_not_depend_on_the_batch_it_is_in(
+    engine: OnnxEngine, length: int, mates: list[int], seed: int
+) -> None:
+    text, *others = texts_of([length, *mates], seed)
+    place = seed * len(others) // 9
+    [alone] = engine.run([text])
+    batch = [*others[:place], text, *others[place:]]
+    for run in (engine.run, engine.run_all):
+        among = run(batch)
+        assert [len(each.attention) for each in among] == [len(each) for each in batch]
+        assert_same(among[place], alone, INVARIANT)
+
+
+def test_both_engines_give_the_same_answers(bundles: Path, engine: OnnxEngine) -> None:
+    compiled = Engine(load_bundle(bundles / "default"), batch_sizes=(4,), token_buckets=(64,))
+    compiled.warm()
+    texts = texts_of([0, 1, 5, 16, 17, 40, 64, 3, 2])
+    for result, expected in zip(engine.run(texts), compiled.run(texts), strict=True):
+        assert result.logits.dtype == result.attention.dtype == np.float32
+        assert_same(result, expected, AGREES)
+
+
+def test_a_pass_in_a_shape_of_its_own_changes_nothing(engine: OnnxEngine) -> None:
+    texts = texts_of([3, 9, 12])
+    for result, expected in zip(engine.run_in(Shape(5, 48), texts), engine.run(texts), strict=True):
+        assert_same(result, expected, INVARIANT)
+    for shape in (Shape(2, 48), Shape(3, 11)):
+        with pytest.raises(ValueError, match="Expected texts that fit"):
+            engine.run_in(shape, texts)
+
+
+def test_several_threads_get_their_own_answers(engine: OnnxEngine) -> None:
+    lists = [texts_of([seed + 1, 30, 7], seed) for seed in range(6)]
+    expected = [engine.run(texts) for texts in lists]
+    wrong: list[BaseException] = []
+
+    def run(place: int) -> None:
+        try:
+            for _ in range(20):
+                for result, other in zip(engine.run(lists[place]), expected[place], strict=True):
+                    assert_same(result, other, INVARIANT)
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_lengths_are_fine_and_nothing_is_compiled(engine: OnnxEngine) -> None:
+    assert engine.token_buckets == (16, 32, 48, 64)
+    assert not engine.warm_next()
+    assert (engine.compiled, engine.retraces) == ({}, 0)
+    assert engine.run([]) == engine.run_all([]) == []
+    with pytest.raises(ValueError, match=r"Expected at most 64 tokens, the largest bucket\. Received 65"):
+        engine.run(texts_of([65]))
+
+
+def test_a_closed_engine_says_so(bundles: Path) -> None:
+    engine = OnnxEngine(load_onnx_bundle(bundles / "default"), largest_batch=8)
+    engine.close()
+    with pytest.raises(RuntimeError, match="This one is closed"):
+        engine.run(texts_of([1]))
+
+
+def test_the_setting_picks_the_engine(bundles: Path) -> None:
+    for name, kind in (("keras", Engine), ("onnx", OnnxEngine)):
+        opened = open_engine(bundles / "default", Settings(engine=name))  # type: ignore[arg-type]
+        assert isinstance(opened, kind)
+        assert opened.name == name
+
+
+def test_an_engine_that_is_not_installed_says_what_to_install(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = service.inference.loading.find_spec
+    for engine, package, message in (
+        ("onnx", "onnxruntime", r"'onnxruntime', which .* pip install 'heed\[onnx\]'; or set HEED_ENGINE=keras"),
+        ("keras", "keras", r"'keras', which is not installed.* pip install 'heed\[cpu\]'; or set HEED_ENGINE=onnx"),
+    ):
+        monkeypatch.setattr(
+            service.inference.loading, "find_spec", lambda name, gone=package: None if name == gone else real(name)
+        )
+        with pytest.raises(EngineMissing, match=message):
+            prepare_process(Settings(engine=engine))  # type: ignore[arg-type]
+        with pytest.raises(EngineMissing, match=message):
+            open_engine(bundles / "default", Settings(engine=engine))  # type: ignore[arg-type]
+
+
+def test_the_service_answers_as_the_keras_engine_does(onnx_service: RunningService, bundles: Path) -> None:
+    texts = ["I did not like it.", "A wonderful, moving film; the acting is superb!", "dull"]
+    answer = httpx.post(f"{onnx_service.url}/predict", json={"texts": texts})
+    assert answer.status_code == 200, answer.text
+    predictions = LocalModel.load(Settings(models_dir=bundles)).predict(texts)
+    for received, expected in zip(answer.json()["predictions"], predictions, strict=True):
+        assert received["base_log_odds"] == pytest.approx(expected["base_log_odds"], abs=1e-7)
+        assert received["scores"] == pytest.approx(expected["scores"], abs=AGREES)
+        for token, other in zip(received["tokens"], expected["tokens"], strict=True):
+            assert {name: token[name] for name in ("text", "start", "end", "known")} == {
+                name: other[name] for name in ("text", "start", "end", "known")
+            }
+            assert token["weight"] == pytest.approx(other["weight"], abs=AGREES)
+            assert token["contribution"] == pytest.approx(other["contribution"], abs=AGREES)
+
+
+def test_the_service_lists_what_cannot_run_on_it(onnx_service: RunningService) -> None:
+    listed = httpx.get(f"{onnx_service.url}/models").json()
+    assert [model["name"] for model in listed["models"]] == ["default"]
+    [refused] = listed["refused"]
+    assert refused["name"] == "plain"
+    assert "python -m training export" in refused["reason"]
+    assert "heed_retraces_total{" in httpx.get(f"{onnx_service.url}/metrics").text
+
+
+def test_the_service_imports_neither_keras_nor_a_backend(bundles: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundles / "default", tmp_path / "models" / "default")
+    script = """
+import asyncio, sys
+from pathlib import Path
+from service.http.app import create_app
+from service.inference.loading import prepare_process
+from service.local import LocalModel, open_for_scoring
+from service.settings import Settings
+import service.http.server, service.cli, service.scoring.run
+
+async def main():
+    settings = Settings(engine="onnx", models_dir=Path(sys.argv[1]), reload_seconds=0)
+    prepare_process(settings)
+    registry = create_app(settings).state.registry
+    await registry.start()
+    while not registry.started:
+        await asyncio.sleep(0.01)
+    assert registry.ready, registry.not_ready_reason
+    await registry.close()
+    assert LocalModel.load(settings).predict(["a dull film"])
+    assert open_for_scoring(settings).identity[0] == "onnx"
+
+asyncio.run(main())
+print(sorted({"keras", "tensorflow", "jax", "torch", "h5py", "onnx", "tf2onnx"} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "models"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
