@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from models.bundle.store import load_bundle
+from models.calibration import probabilities
 from service.client import HeedClient
 from service.client.answers import Prediction
-from training.calibrate import probabilities
 from training.data import load_corpus
 from training.forward import compiled, predict_logits
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from models.bundle.store import BundleCard, load_bundle
-from training.calibrate import probabilities
+from models.calibration import probabilities
 from training.data import Corpus, LabelledTexts
 from training.errors import DataError
 from training.forward import compiled, predict_logits

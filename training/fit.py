@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from models.calibration import fit_temperature, negative_log_likelihood
 from models.classifier import EMBEDDING
 from training.batches import pad_batch, shuffled_batches
-from training.calibrate import fit_temperature, negative_log_likelihood
 from training.checkpoint import Checkpoint, Progress
 from training.config import TrainConfig
 from training.forward import compiled, predict_logits, trains_compiled

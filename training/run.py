@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from models.bundle.store import BundleCard, save_bundle
+from models.calibration import fit_temperature, probabilities
 from models.classifier import EMBEDDING, build_classifier
 from models.explain import faithfulness
 from models.tokenizer import Tokenizer
-from training.calibrate import fit_temperature, probabilities
 from training.checkpoint import Checkpoint, open_work_folder
 from training.config import TrainConfig
 from training.data import Corpus, LabelledTexts, Splits, label_counts

@@ -10,8 +10,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from models.bundle.store import Bundle
+from models.calibration import probabilities
 from training.batches import pad_batch
-from training.calibrate import probabilities
 from training.data import LabelledTexts
 
 _INK, _GRID = "#1f2933", "#d9dee4"

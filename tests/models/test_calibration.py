@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.calibrate import fit_temperature, negative_log_likelihood, probabilities
+from models.calibration import fit_temperature, negative_log_likelihood, probabilities
 
 
 def draw(logits: np.ndarray, generator: np.random.Generator) -> np.ndarray:
