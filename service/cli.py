@@ -113,10 +113,10 @@ def score(
     try:
         source, to = table_at(table, stream_format), table_at(output, stream_format)
         prepare_process(settings)
-        engine = open_for_scoring(settings, model)
-        added = Added(engine.bundle.card.labels, tokens=tokens, explain=explain_columns, prefix=prefix)
+        scorer = open_for_scoring(settings, model)
+        added = Added(scorer.bundle.card.labels, tokens=tokens, explain=explain_columns, prefix=prefix)
         job = Job(source, to, column, added, resume=resume, force=force, window_rows=window_rows)
-        score(job, engine)
+        score(job, scorer)
     except (BundleError, ScoreError) as error:
         _fail(str(error))
     except BrokenPipeError:  # who read our output has enough

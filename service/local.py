@@ -1,4 +1,4 @@
-"""Bundles used in this very process, without a service: what is in a folder, and predictions from one of them."""
+"""Bundles used in this process, without a service: list a folder, predict a few texts, score whole files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any, Self
 
 from models.bundle.card import CARD_FILE, BundleCard, read_card
+from models.bundle.parts import BundleParts
 from models.bundle.verification import BundleError
-from service.inference.loading import ServingEngine, batch_tokens, open_engine
-from service.inference.memory import settle
+from service.inference.engine import Engine
+from service.inference.loading import open_model
+from service.inference.process import trim_memory, usable_cores
 from service.predictions import describe_prediction
-from service.scoring.fixed_shapes import FixedShapes
-from service.scoring.forward import FileEngine
+from service.scoring.forward import Scorer
 from service.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class FoundBundle:
-    """A folder that holds a bundle, or something like one: then `card` is None and `reason` says why it is none."""
+    """A folder with a bundle, or with a broken one: then `card` is None and `reason` says what is wrong."""
 
     path: Path
     card: BundleCard | None
@@ -25,7 +26,7 @@ class FoundBundle:
 
 
 def find_bundles(models_dir: Path) -> list[FoundBundle]:
-    """The bundles in `models_dir`, by name of their folder. Only their cards are read.
+    """Return the bundles in `models_dir`, by name of their folder. Only their cards are read.
 
     Raises:
         BundleError: there is no such folder.
@@ -33,18 +34,16 @@ def find_bundles(models_dir: Path) -> list[FoundBundle]:
     if not models_dir.is_dir():
         raise BundleError(f"Expected a folder of bundles at {models_dir}. There is none; see --models-dir.")
     found = []
-    for folder in sorted(
-        card.parent for card in models_dir.glob(f"*/{CARD_FILE}") if not card.parent.name.startswith(".")
-    ):
+    for card in sorted(models_dir.glob(f"[!.]*/{CARD_FILE}")):
         try:
-            found.append(FoundBundle(folder, read_card(folder)))
+            found.append(FoundBundle(card.parent, read_card(card.parent)))
         except BundleError as error:
-            found.append(FoundBundle(folder, None, str(error)))
+            found.append(FoundBundle(card.parent, None, str(error)))
     return found
 
 
-def open_named(settings: Settings, name: str | None = None) -> ServingEngine:
-    """The bundle called `name` on the engine that is set; None: the default one.
+def open_named(settings: Settings, name: str | None = None) -> tuple[BundleParts, Engine]:
+    """Open the bundle called `name`; None: the default one.
 
     Raises:
         BundleError: there is none of that name, or it is refused.
@@ -53,30 +52,45 @@ def open_named(settings: Settings, name: str | None = None) -> ServingEngine:
     found = find_bundles(settings.models_dir)
     for each in found:
         if each.card is not None and each.card.name == wanted:
-            return open_engine(each.path, settings)
+            return open_model(each.path, settings)
     known = ", ".join(repr(each.card.name) for each in found if each.card is not None) or "none"
     raise BundleError(f"Expected the name of a bundle in {settings.models_dir}. Received {wanted!r}. There: {known}.")
+
+
+def open_for_scoring(settings: Settings, name: str | None = None) -> Scorer:
+    """Open the bundle called `name` for whole files, in one batch size: what is compiled then takes seconds.
+
+    Raises:
+        BundleError: there is none of that name, or it is refused.
+    """
+    largest_batch = settings.batch_sizes[-1]
+    bundle, engine = open_named(settings.model_copy(update={"batch_sizes": (largest_batch,)}), name)
+    for _ in engine.warm():
+        pass
+    trim_memory()
+    threads = settings.engine_threads or usable_cores()
+    return Scorer(bundle, engine, threads, largest_batch, settings.max_batch_tokens)
 
 
 class LocalModel:
     """One loaded bundle, ready to classify."""
 
-    def __init__(self, engine: ServingEngine) -> None:
-        self.bundle = engine.bundle
+    def __init__(self, bundle: BundleParts, engine: Engine) -> None:
+        self.bundle = bundle
         self._engine = engine
-        self._engine.warm_core()
+        next(engine.warm())
 
     @classmethod
     def load(cls, settings: Settings, name: str | None = None) -> Self:
-        """The bundle called `name`; None: the default one.
+        """Load the bundle called `name`; None: the default one.
 
         Raises:
             BundleError: there is none of that name, or it is refused.
         """
-        return cls(open_named(settings, name))
+        return cls(*open_named(settings, name))
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """One prediction a text, of the shape `schemas.Prediction`.
+        """Return one prediction a text, of the shape `schemas.Prediction`.
 
         Raises:
             ValueError: a text has no token.
@@ -90,20 +104,3 @@ class LocalModel:
             describe_prediction(self.bundle, text, encoding, result)
             for text, encoding, result in zip(texts, encodings, results, strict=True)
         ]
-
-
-def open_for_scoring(settings: Settings, name: str | None = None) -> FileEngine:
-    """The bundle called `name`, made ready for whole files.
-
-    Raises:
-        BundleError: there is none of that name, or it is refused.
-    """
-    engine = open_named(settings, name)
-    settle()
-    if engine.name == "native":  # only then is Keras surely installed
-        from service.inference.native_engine import NativeEngine
-        from service.scoring.native_files import NativeFiles
-
-        if isinstance(engine, NativeEngine):
-            return NativeFiles(engine)
-    return FixedShapes(engine, batch_tokens(engine.name, settings))

@@ -36,26 +36,26 @@ class Settings(BaseSettings):
     )
     engine: Literal["keras", "onnx"] = Field(
         "keras",
-        description="What runs the models: `keras` (extra `cpu` or `gpu`) or `onnx`, ONNX Runtime without Keras (extra "
-        "`onnx`). There nothing is compiled: of `batch_sizes` the last counts, of `token_buckets` none.",
+        description="What runs the models: `keras` (extra `cpu` or `gpu`), or `onnx`, ONNX Runtime without Keras "
+        "(extra `onnx`).",
     )
     native: bool = Field(
         True,
-        description="Whether what is written in C is used where it was compiled: tokenizer, answers, and on a "
-        "processor the forward passes of classifiers that it knows. Without it there is Python, and Keras' backend.",
+        description="Use the kernels in C where they are compiled: for the tokenizer, for answers and, on a processor, "
+        "for the forward passes of the models that they know, whichever `engine` is set.",
     )
     deadline_seconds: float = Field(30.0, gt=0, description="Longest wait for an answer, queue and compute together.")
     max_queued_tokens: PositiveInt = Field(131_072, description="Tokens admitted and not yet answered; beyond it, 429.")
-    batch_sizes: IntegerList = Field((1, 2, 8), description="Texts in a forward pass: the sizes that are compiled.")
-    token_buckets: IntegerList = Field(
-        (16, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024),
-        description="Padded lengths in tokens that are compiled; a text takes the next one up. A recurrent "
-        "model, which stops after its longest text, is compiled for some of them.",
+    batch_sizes: IntegerList = Field(
+        (1, 4, 8), description="Texts in a forward pass; Keras compiles these, other engines run up to the last."
     )
-    max_batch_tokens: PositiveInt | None = Field(
-        None,
-        description="Padded tokens in one forward pass, at most. By default 2048; 4096 where the forward passes are "
-        "in C, where files have no such bound.",
+    token_buckets: IntegerList = Field(
+        (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024),
+        description="Padded lengths in tokens; a text takes the next one up, and shares a batch with texts of its own. "
+        "Keras compiles these.",
+    )
+    max_batch_tokens: PositiveInt = Field(
+        4096, description="Padded tokens in one forward pass, at most; a single text always goes."
     )
     engine_threads: int = Field(
         0, ge=0, description="Forward passes of a model at once; 0: one for each core that the process may use."
@@ -76,11 +76,6 @@ class Settings(BaseSettings):
         for name, sizes in (("batch_sizes", self.batch_sizes), ("token_buckets", self.token_buckets)):
             if not sizes or list(sizes) != sorted(set(sizes)):
                 raise ValueError(f"{name}: expected one or more different integers in rising order. Received {sizes}.")
-        if self.max_batch_tokens is not None and self.max_batch_tokens < self.token_buckets[-1]:
-            raise ValueError(
-                f"max_batch_tokens: expected at least the largest of token_buckets, {self.token_buckets[-1]}, "
-                f"so that one text fits. Received {self.max_batch_tokens}."
-            )
         return self
 
 

@@ -127,7 +127,7 @@ class _Doorkeeper:
         if default is None or self._state.draining:
             return None
         try:
-            default.batcher.refuse_if_full(self._bytes_inside // _BYTES_A_TOKEN, len(data) // _BYTES_A_TOKEN)
+            registry.admission.refuse_if_full(len(data) // _BYTES_A_TOKEN)
         except Overloaded as full:
             return self._answer(data, full) if _is_whole(data) else None
         return None

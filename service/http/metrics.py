@@ -118,6 +118,6 @@ class _LoadedModels(Collector):
         for name, served in self._models.served.items():
             labels = [name, served.bundle.card.version]
             loaded.add_metric(labels, 1)
-            retraces.add_metric(labels, served.engine.retraces)
+            retraces.add_metric(labels, served.engine.facts().get("retraces", 0.0))
             queued.add_metric(labels, served.batcher.queued_tokens)
         return [ready, refused, loaded, retraces, queued]

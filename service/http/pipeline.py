@@ -11,8 +11,8 @@ from starlette.requests import Request
 
 from models.tokenizer import Encoding, Tokenizer
 from service.http.observe import RequestFacts
-from service.inference.batcher import Answer
 from service.inference.errors import ClientGone, InvalidRequest, Offence
+from service.inference.queue import Answer
 from service.inference.registry import ServedModel
 
 T = TypeVar("T")

@@ -49,7 +49,7 @@ async def predict(request: Request) -> Response:
     deadline = asyncio.get_running_loop().time() + settings.deadline_seconds
     asked = read_predict_request(await read_json(request), Limits(settings.max_texts, settings.max_text_characters))
     served = _served_model(state, asked.model)
-    served.batcher.refuse_if_full()
+    state.registry.admission.refuse_if_full()
     facts = facts_of(request)
     texts = asked.all_texts
     work = classify(served, texts, asked.text_pointers, deadline=deadline, facts=facts)

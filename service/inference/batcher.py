@@ -1,4 +1,4 @@
-"""From many clients' texts to the engine's batches, and each answer back to whom it belongs."""
+"""The asyncio face of a queue and its workers: texts in, answers out, each to the client that it belongs to."""
 
 import asyncio
 import contextlib
@@ -6,67 +6,59 @@ import time
 from collections.abc import Sequence
 
 from models.tokenizer import Encoding
-from service.inference.crew import STOPPED, Crew
+from service.inference.engine import Engine, bucket_of
 from service.inference.errors import DeadlineExceeded, HeedError, NotReady
-from service.inference.queue import Answer, Item
-from service.inference.shapes import bucket_of
-
-__all__ = ["Answer", "Batcher"]
+from service.inference.queue import Admission, Answer, Item, Queue
+from service.inference.workers import STOPPED, Workers
 
 
 class Batcher:
-    """Admits texts by their tokens, and waits for their answers as long as their clients do.
+    """Puts the texts of many clients into the queue of one model, and waits for their answers.
 
     An answer belongs to the future that its text was admitted with, so no cancellation can shift answers between
     clients.
 
     Args:
-        crew: makes batches of the texts, and works them off.
+        engine: runs the batches.
+        admission: bounds what is admitted.
+        threads: batches that the engine runs at once.
+        largest_batch: texts in a batch, at most.
+        max_batch_tokens: padded tokens in a batch, at most; a single text always goes.
+        probe_seconds: how often an engine that failed is tried again while no text comes.
     """
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
+    def __init__(
+        self,
+        engine: Engine,
+        admission: Admission,
+        *,
+        threads: int = 1,
+        largest_batch: int,
+        max_batch_tokens: int,
+        probe_seconds: float = 1.0,
+    ) -> None:
+        self._buckets = engine.buckets
+        self._queue = Queue(admission, largest_batch=largest_batch, max_batch_tokens=max_batch_tokens)
+        self._workers = Workers(engine, self._queue, threads=threads, probe_seconds=probe_seconds)
         self._refusal: str | None = "The model is not started yet."
 
     @property
     def healthy(self) -> bool:
         """Whether the last forward pass succeeded; a bad text alone does not make it unhealthy."""
-        return self._crew.healthy
+        return self._workers.healthy
 
     @property
     def queued_tokens(self) -> int:
-        """Padded tokens admitted and not yet answered."""
-        return self._crew.tokens
+        """Padded tokens of this model admitted and not yet answered."""
+        return sum(item.bucket for item in self._queue.unanswered)
 
-    @property
-    def tokens_per_second(self) -> float | None:
-        """Padded tokens that the engine got through lately; None before the first batch."""
-        return self._crew.tokens_per_second
-
-    async def start(self) -> None:
-        """Admit texts from now on."""
+    def start(self) -> None:
+        """Admit texts from now on. Called in the event loop."""
         self._refusal = None
-        self._crew.start()
-
-    def refuse_if_full(self, coming: int = 0, more: int = 1) -> None:
-        """Find out before any work is done on a request whether it would be refused anyway.
-
-        Args:
-            coming: tokens of requests that were let in, whether or not they were admitted here yet.
-            more: tokens of the request in question, as far as one knows.
-
-        Raises:
-            Overloaded: so many more are not admitted just now.
-        """
-        self._crew.refuse_if_full(coming, more)
-
-    async def submit(self, encoding: Encoding, *, deadline: float) -> Answer:
-        """The answer for one text; see `submit_many`."""
-        [answer] = await self.submit_many([encoding], deadline=deadline)
-        return answer
+        self._workers.start()
 
     async def submit_many(self, encodings: Sequence[Encoding], *, deadline: float) -> list[Answer]:
-        """The answers for the texts of one request, in order. All of them are admitted, or none.
+        """Return the answers for the texts of one request, in order. All of them are admitted, or none.
 
         Args:
             encodings: none longer than the engine's largest bucket.
@@ -84,31 +76,37 @@ class Batcher:
         seconds_left = deadline - loop.time()
         if self._refusal is not None:
             raise NotReady(self._refusal)
-        if self._crew.broken:
+        if self._workers.broken:
             raise NotReady(STOPPED)
         if seconds_left <= 0:
             raise DeadlineExceeded(0.0)
-        items = []
-        for encoding in encodings:
-            bucket = bucket_of(len(encoding.ids), self._crew.token_buckets)
-            items.append(Item(encoding.ids, bucket, now, now + seconds_left, loop.create_future()))
-        self._crew.admit(items)
+        items = [
+            Item(
+                encoding.ids,
+                bucket_of(len(encoding.ids), self._buckets),
+                entered=now,
+                deadline=now + seconds_left,
+                outcome=loop.create_future(),
+            )
+            for encoding in encodings
+        ]
+        self._queue.add(items)
         expiry = loop.call_at(deadline, _expire, items, seconds_left)
         try:
             return [_answer(await item.outcome) for item in items]
         finally:  # the client left, or one of its texts failed: what is not computed yet need not be
             expiry.cancel()
-            self._crew.leave(items)
+            self._queue.discard(items)
             for item in items:
                 item.outcome.cancel()
 
     async def close(self, drain_seconds: float) -> None:
         """Admit nothing more, finish what is queued within `drain_seconds`, and fail the rest with NotReady."""
         self._refusal = self._refusal or "The service is shutting down. Send the request again."
-        self._crew.close()
+        self._queue.close()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._crew.ended(), drain_seconds)
-        self._crew.fail_unanswered(self._refusal)
+            await asyncio.wait_for(self._workers.ended(), drain_seconds)
+        self._workers.fail_unanswered(self._refusal)
 
 
 def _expire(items: Sequence[Item], seconds: float) -> None:

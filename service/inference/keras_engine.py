@@ -1,223 +1,203 @@
-"""Compiled forward passes over a closed set of shapes: lists of token ids in, one result for each out."""
+"""The Keras engine: the bundle's model, compiled for a closed set of padded shapes."""
 
-import threading
+import importlib
+import os
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import structlog
 
 from models.bundle.store import Bundle
-from models.tokenizer import PAD_ID, UNKNOWN_ID
-from service.inference.compilation import Forward, forward_compiler
-from service.inference.engine import Result
-from service.inference.recurrence import serving_model, takes_as_long_as_its_texts
-from service.inference.shapes import Plan, Shape, bucket_of, check_fit, programs_for, shape_grid, token_buckets_for
+from models.tokenizer import UNKNOWN_ID
+from service.inference.engine import Result, buckets_up_to, by_bucket, pad, results_of
 
 log = structlog.get_logger(__name__)
 
-_TIMED_RUNS = 3
-_CLEARLY_LESS = 0.9
+Forward = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""ids int32[batch, tokens] -> the model's outputs by name, each with `batch` as its first dimension."""
 
 
-class Engine:
-    """Runs one bundle's model in shapes that are compiled beforehand; nothing is traced while it serves.
+class Shape(NamedTuple):
+    """ids int32[batch, tokens] of one forward pass, padding included."""
 
-    `warm_core` compiles the one shape that answers every text, `warm_next` one more of the others: until all are
-    compiled, a text is padded up to a shape that is. `run` may be called from several threads, also while another
-    compiles; on a processor that is how it uses more cores than one, since sharing out passes beats sharing out the
-    small products inside of one.
+    batch: int
+    tokens: int
+
+
+class KerasEngine:
+    """Runs one bundle's model on whichever backend Keras has; nothing is traced while it serves.
+
+    On a processor, several passes side by side get through more texts than one pass that uses all cores.
 
     Args:
         bundle: the model and its card.
+        buckets: padded lengths in rising order; those that no text of this model needs are left out, and its
+            `max_tokens` is added if none holds it.
         batch_sizes: texts in a forward pass, in rising order.
-        token_buckets: padded lengths in rising order; those that no text of this model needs are left out, and its
-            `max_tokens` is added if none holds it. Where a pass takes as long as its texts whatever they are padded to,
-            several buckets share a program.
-        max_batch_tokens: padded tokens in one forward pass, at most; None: no bound.
-        threads: forward passes that `run_all` has under way at once.
+        max_batch_tokens: padded tokens in one forward pass, at most; the smallest batch always goes.
     """
 
-    name = "keras"
-
     def __init__(
-        self,
-        bundle: Bundle,
-        *,
-        batch_sizes: Sequence[int],
-        token_buckets: Sequence[int],
-        max_batch_tokens: int | None = None,
-        threads: int = 1,
+        self, bundle: Bundle, *, buckets: Sequence[int], batch_sizes: Sequence[int], max_batch_tokens: int
     ) -> None:
         self.bundle = bundle
-        self.token_buckets = token_buckets_for(bundle.card.max_tokens, token_buckets)
-        self.largest_batch = batch_sizes[-1]
-        self.shapes = tuple(shape_grid(batch_sizes, self.token_buckets, max_batch_tokens))
-        self.threads = threads
-        model = serving_model(bundle.model)
-        self._lengths = programs_for(self.token_buckets) if takes_as_long_as_its_texts(model) else self.token_buckets
-        self._compiler = forward_compiler(model)
-        self._compiling, self._keeping = threading.Lock(), threading.Lock()
+        self.buckets = buckets_up_to(bundle.card.max_tokens, buckets)
+        smallest, longest = batch_sizes[0], self.buckets[-1]
+        shapes = [
+            Shape(batch, tokens)
+            for batch in batch_sizes
+            for tokens in self.buckets
+            if batch == smallest or batch * tokens <= max_batch_tokens
+        ]
+        # The first answers every text.
+        self._shapes = sorted(shapes, key=lambda shape: shape != (smallest, longest))
         self._forwards: dict[Shape, Forward] = {}
-        self._seconds: dict[Shape, float] = {}
-        self._plan = Plan(self._seconds, self.token_buckets)
-        self._compilations = 0
+        self._compilations = self._traces = 0
+        self._compile = _compiler(bundle.model, self._count_trace)
         self._closed = False
 
-    @property
-    def compiled(self) -> dict[Shape, float]:
-        """The shapes compiled so far, with the seconds that a forward pass of each takes."""
-        return dict(self._seconds)
-
-    @property
-    def retraces(self) -> int:
-        """Traces beyond one for each compiled shape: 0, unless something is wrong."""
-        return max(0, self._compiler.traces - self._compilations)
-
-    def warm(self) -> None:
-        """Compile and run every shape of the closed set that is not compiled yet."""
-        while self.warm_next():
-            pass
-
-    def warm_core(self) -> None:
-        """Compile and run the one shape that answers every text, if not in the cheapest way: enough to be ready."""
-        if not self._seconds:
-            self.warm_next()
-
-    def warm_next(self) -> bool:
-        """Compile and run one more shape; False when there is none left to compile, or the engine is closed."""
-        with self._compiling:
-            shape = next((shape for shape in self.shapes if shape not in self._seconds), None)
-            if shape is None or self._closed:
-                return False
-            started = time.perf_counter()
-            forward = self._compile(shape)
-            compiled = time.perf_counter()
-            ids = _padded([np.full(shape.tokens, UNKNOWN_ID)] * shape.batch, self._program_of(shape))
-            spent = [_seconds_of(forward, ids) for _ in range(_TIMED_RUNS)]
-            self._keep(shape, min(spent))
-            log.debug(
-                "shape compiled",
-                model=self.bundle.card.name,
-                batch=shape.batch,
-                tokens=shape.tokens,
-                compile_milliseconds=round(1000 * (compiled - started)),
-                run_milliseconds=round(1000 * min(spent), 3),
-            )
-        return True
+    def warm(self) -> Iterator[None]:
+        """Compile one shape after the other, each of which must be run once; until then texts are padded further."""
+        for shape in self._shapes:
+            if self._closed:
+                return
+            if shape not in self._forwards:
+                started = time.perf_counter()
+                self._compilations += 1
+                forward = self._compile(shape)
+                forward(np.full(shape, UNKNOWN_ID, np.int32))
+                # Replaced, never changed: `run` reads it without a lock.
+                self._forwards = {**self._forwards, shape: forward}
+                log.debug("shape compiled", shape=shape, seconds=round(time.perf_counter() - started, 3))
+            yield
 
     def run(self, ids: Sequence[np.ndarray]) -> list[Result]:
-        """The results of texts given as int32[tokens] each, in their order; the lengths may differ.
+        """Return the results of texts given as int32[tokens] each, in order.
 
-        A list that is larger than the largest batch is run in several forward passes. A text without any token gets
-        the logits of no evidence, and no weights.
+        The texts of one bucket share passes. A text without tokens gets the logits of no evidence, and no weights.
 
         Raises:
             ValueError: a text is longer than the largest bucket.
             RuntimeError: nothing is compiled yet, or the engine is closed.
         """
-        results: list[Result | None] = [None] * len(ids)
-        for places, shape in self._planned(ids):
-            for place, result in zip(places, self._run_one([ids[place] for place in places], shape), strict=True):
-                results[place] = result
-        return results  # type: ignore[return-value]  # every text is in one pass
+        forwards = self._forwards
+        if self._closed or not forwards:
+            raise RuntimeError(f"The engine is {'closed' if self._closed else 'not warm: iterate warm() first'}.")
+        results: dict[int, Result] = {}
+        for bucket, places in by_bucket(ids, self.buckets):
+            while places:
+                shape = _smallest(forwards, len(places), bucket)
+                texts = [ids[place] for place in places[: shape.batch]]
+                results |= zip(places, results_of(forwards[shape](pad(texts, *shape)), texts), strict=False)
+                places = places[shape.batch :]
+        return [results[place] for place in range(len(ids))]
 
-    def run_all(self, ids: Sequence[np.ndarray]) -> list[Result]:
-        """As `run`, on all the threads of the engine at once: for many texts."""
-        results: list[Result | None] = [None] * len(ids)
-
-        def run(places: list[int], shape: Shape) -> None:
-            for place, result in zip(places, self._run_one([ids[place] for place in places], shape), strict=True):
-                results[place] = result
-
-        with ThreadPoolExecutor(self.threads) as pool:
-            list(pool.map(lambda each: run(*each), self._planned(ids)))
-        return results  # type: ignore[return-value]  # every text is in one pass
-
-    def _planned(self, ids: Sequence[np.ndarray]) -> list[tuple[list[int], Shape]]:
-        """The texts that each forward pass holds, by place, and its shape."""
-        plan = self._plan
-        if not self._seconds or self._closed:
-            state = "closed" if self._closed else "not warmed"
-            raise RuntimeError(f"Expected a warmed engine. This one is {state}; call warm_core() or warm() first.")
-        lengths = [len(text) for text in ids]
-        bucket_of(max(lengths, default=0), self.token_buckets)
-        return plan.batches(lengths)
-
-    def run_in(self, shape: Shape, ids: Sequence[np.ndarray]) -> list[Result]:
-        """The results of up to `shape.batch` texts in one forward pass of just this shape, compiled now if need be.
-
-        `run` takes the shape that is quickest, which may differ from process to process, and with it the last digits of
-        a result; these do not.
-
-        Raises:
-            ValueError: there are more texts, or a longer one.
-            RuntimeError: the engine is closed.
-        """
-        check_fit([len(text) for text in ids], shape)
-        if self._closed:
-            raise RuntimeError("Expected an engine that is open. This one is closed.")
-        if self._program_of(shape) not in self._forwards:
-            with self._compiling:
-                self._compile(shape)
-        return list(self._run_one(ids, shape))
-
-    def _program_of(self, shape: Shape) -> Shape:
-        """The shape that is compiled for passes of this one."""
-        return Shape(shape.batch, bucket_of(shape.tokens, self._lengths))
-
-    def _compile(self, shape: Shape) -> Forward:
-        """The forward pass for this shape, compiled only once. The caller holds the lock."""
-        program = self._program_of(shape)
-        if program not in self._forwards:
-            self._compilations += 1
-            self._forwards[program] = self._compiler.compile(program)
-        return self._forwards[program]
-
-    def _run_one(self, ids: Sequence[np.ndarray], shape: Shape) -> Iterator[Result]:
-        """One forward pass of texts that fit into `shape`."""
-        program = self._program_of(shape)
-        padded = _padded(ids, program)
-        started = time.perf_counter()
-        outputs = self._forwards[program](padded)
-        seconds = time.perf_counter() - started
-        if bucket_of(max(map(len, ids), default=0), self.token_buckets) == shape.tokens:  # no shorter text was quicker
-            self._learn(shape, seconds)
-        contributions = outputs.get("contributions")
-        for place, text in enumerate(ids):
-            tokens = len(text)
-            yield Result(
-                logits=outputs["logits"][place],
-                attention=outputs["attention"][place, :tokens],
-                contributions=None if contributions is None else contributions[place, :tokens],
-            )
-
-    def _learn(self, shape: Shape, seconds: float) -> None:
-        """Correct what a pass is thought to take: the cores may have been busy with other things as it was timed."""
-        if seconds < _CLEARLY_LESS * self._seconds.get(shape, 0.0):
-            self._keep(shape, seconds)
-
-    def _keep(self, shape: Shape, seconds: float) -> None:
-        # Replaced, never changed: `run` reads them without a lock, and finds a forward for each shape in the plan.
-        with self._keeping:
-            self._seconds = {**self._seconds, shape: seconds}
-            self._plan = Plan(self._seconds, self.token_buckets)
+    def facts(self) -> dict[str, float]:
+        """Return the compiled shapes, and the traces beyond one for each: 0, unless something is wrong."""
+        return {"compiled_shapes": len(self._forwards), "retraces": max(0, self._traces - self._compilations)}
 
     def close(self) -> None:
         """Compile and run nothing any more; a forward pass that is under way ends normally."""
         self._closed = True
 
-
-def _padded(ids: Sequence[np.ndarray], program: Shape) -> np.ndarray:
-    """ids int32[batch, tokens] of a program; rows beyond the texts are all padding."""
-    padded = np.full(program, PAD_ID, np.int32)
-    for row, text in zip(padded, ids, strict=False):
-        row[: len(text)] = text
-    return padded
+    def _count_trace(self) -> None:
+        self._traces += 1
 
 
-def _seconds_of(forward: Forward, ids: np.ndarray) -> float:
-    started = time.perf_counter()
-    forward(ids)
-    return time.perf_counter() - started
+def _smallest(shapes: "dict[Shape, Forward]", texts: int, tokens: int) -> Shape:
+    """Return the smallest shape that holds so many texts of so many tokens, or else the one that holds most of them."""
+    fitting = (shape for shape in shapes if shape.tokens >= tokens)
+    return min(fitting, key=lambda shape: (-min(texts, shape.batch), shape.batch * shape.tokens))
+
+
+def use_one_core_a_pass() -> None:
+    """Keep each forward pass on a processor to the core of the thread that runs it; a GPU is not concerned.
+
+    It must be called before the backend computes anything, and holds for the whole process.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    elif backend == "jax":
+        flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+
+
+def computes_on_cpu() -> bool:
+    """Whether Keras computes on a processor, not on a GPU."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return not tf.config.list_physical_devices("GPU")
+    if backend == "jax":
+        import jax
+
+        return bool(jax.default_backend() == "cpu")
+    return not importlib.import_module(backend).cuda.is_available()
+
+
+def _compiler(model: keras.Model, traced: Callable[[], None]) -> Callable[[Shape], Forward]:
+    """Return what compiles `model` for a shape; all shapes read the same weights in memory.
+
+    Args:
+        model: on the backend that is loaded.
+        traced: called whenever the model's Python code is traced.
+    """
+    backend = keras.backend.backend()
+    return {"tensorflow": _with_tensorflow, "jax": _with_jax}.get(backend, _eager)(model, traced)
+
+
+def _with_tensorflow(model: keras.Model, traced: Callable[[], None]) -> Callable[[Shape], Forward]:
+    """XLA through `tf.function`; the weights are captured variables, not constants of the program."""
+    import tensorflow as tf
+
+    @tf.function(jit_compile=True, autograph=False)
+    def outputs_of(ids: Any) -> Any:
+        traced()  # Python runs at trace time only
+        return model(ids, training=False)
+
+    def compile_shape(shape: Shape) -> Forward:
+        # A concrete function takes no lock, so that serving does not wait for another shape to be traced.
+        concrete = outputs_of.get_concrete_function(tf.TensorSpec(tuple(shape), tf.int32))
+        return lambda ids: {name: output.numpy() for name, output in concrete(tf.constant(ids)).items()}
+
+    return compile_shape
+
+
+def _with_jax(model: keras.Model, traced: Callable[[], None]) -> Callable[[Shape], Forward]:
+    """`jax.jit` of `stateless_call`, compiled ahead of time; the weights are arguments."""
+    import jax
+
+    shape_of: Any = jax.ShapeDtypeStruct
+    weights = (
+        [variable.value for variable in model.trainable_variables],
+        [variable.value for variable in model.non_trainable_variables],
+    )
+
+    def outputs_of(weights: Any, ids: Any) -> Any:
+        traced()  # Python runs at trace time only
+        return model.stateless_call(*weights, ids, training=False)[0]
+
+    def compile_shape(shape: Shape) -> Forward:
+        compiled = jax.jit(outputs_of).lower(weights, shape_of(tuple(shape), np.int32)).compile()
+        return lambda ids: {name: np.asarray(output) for name, output in compiled(weights, ids).items()}
+
+    return compile_shape
+
+
+def _eager(model: keras.Model, traced: Callable[[], None]) -> Callable[[Shape], Forward]:
+    """The plain call without gradients, the same for every shape: for PyTorch, which Keras does not compile."""
+    no_grad = importlib.import_module(keras.backend.backend()).no_grad
+
+    def forward(ids: np.ndarray) -> dict[str, np.ndarray]:
+        with no_grad():
+            outputs = model(keras.ops.convert_to_tensor(ids), training=False)
+            return {name: keras.ops.convert_to_numpy(output) for name, output in outputs.items()}
+
+    return lambda shape: forward

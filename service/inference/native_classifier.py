@@ -1,14 +1,12 @@
 """The commonest classifier as one function in C: a recurrent encoder, additive pooling and a linear head."""
 
 import ctypes
-import importlib
 import itertools
 import threading
 from collections.abc import Sequence
 
 import keras
 import numpy as np
-import structlog
 from keras import ops
 
 from models.classifier import ENCODER, HEAD
@@ -17,19 +15,15 @@ from models.native import unlocked_library
 from models.native.addresses import address_of
 from models.tokenizer import UNKNOWN_ID
 from service.inference.engine import Result
-from service.inference.errors import PredictionFailed
-from service.inference.isolation import FAILED, NOT_FINITE
 from service.inference.recurrence import Direction, directions_of
 
 _PANEL = 16
 _WHOLE = 4 * _PANEL
 _GROUP = 8  # texts that run side by side
-_WRONG_ID, _NOT_FINITE, ALL_FINITE = -1, 0, 1
+_WRONG_ID, _ALL_FINITE = -1, 1
 """`Outcome` of models/native/classifier.h."""
 _MOST_INPUTS = 1024
 _LEAST_LANES = 8  # with narrower vectors XLA's program is the quicker one
-
-log = structlog.get_logger(__name__)
 
 
 class _Product(ctypes.Structure):
@@ -111,7 +105,7 @@ class NativeClassifier:
     def of(cls, model: keras.Model) -> "NativeClassifier | None":
         """`model` in C; None where C is not compiled here, knows no such model, or Keras has something faster."""
         library = unlocked_library()
-        if library is None or library.heed_lanes() < _LEAST_LANES or _is_accelerated():
+        if library is None or library.heed_lanes() < _LEAST_LANES:
             return None
         layers = {layer.name: layer for layer in model.layers}
         pooling, head = layers.get("attention"), layers[HEAD]
@@ -146,7 +140,7 @@ class NativeClassifier:
         if outcome == _WRONG_ID:
             first, last = self._model.first_id, self._model.last_id
             raise ValueError(f"Expected ids from {first} to {last}. Received {joined.min()} to {joined.max()}.")
-        finite = True if outcome == ALL_FINITE else None
+        finite = True if outcome == _ALL_FINITE else None
         ends = itertools.accumulate(lengths)
         return [
             Result(row, attention[end - length : end], contributions[end - length : end], finite)
@@ -181,30 +175,5 @@ class NativeClassifier:
         return address_of(self._arrays[-1])
 
 
-def failure_of(outcome: int) -> PredictionFailed | None:
-    """What is said of a text in place of numbers after this `Outcome`; None where there are some. A fault is logged."""
-    if outcome == ALL_FINITE:
-        return None
-    if outcome == _NOT_FINITE:
-        return PredictionFailed(NOT_FINITE)
-    log.warning("forward pass failed", texts=1, outcome=outcome)
-    return PredictionFailed(FAILED)
-
-
 def _fits(units: int) -> bool:
     return units % _PANEL == 0 and 2 * units <= _MOST_INPUTS
-
-
-def _is_accelerated() -> bool:
-    """Whether Keras computes on something else than a processor."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return bool(tf.config.list_physical_devices("GPU"))
-    if backend == "jax":
-        import jax
-
-        return jax.default_backend() != "cpu"
-    torch = importlib.import_module(backend)
-    return bool(torch.cuda.is_available())

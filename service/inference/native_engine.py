@@ -1,50 +1,60 @@
-"""Forward passes in C: any lengths, nothing to compile, nothing padded."""
+"""The engine of the kernels in C: any lengths, nothing to compile, nothing padded."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.bundle.store import Bundle
-from service.inference.engine import Result
-from service.inference.native_classifier import NativeClassifier
-from service.inference.shapeless_engine import ShapelessEngine
-from service.inference.shapes import Shape, bucket_of, token_buckets_for
+from models.bundle.parts import BundleParts
+from models.tokenizer import UNKNOWN_ID
+from service.inference.engine import Engine, Result, buckets_up_to, by_bucket
+
+if TYPE_CHECKING:
+    from service.inference.native_classifier import NativeClassifier
 
 
-class NativeEngine(ShapelessEngine):
-    """Runs one bundle's model on texts as they come.
+def native_engine(bundle: BundleParts, *, buckets: Sequence[int], largest_batch: int) -> Engine | None:
+    """Return an engine for this bundle; None if there are no kernels for it."""
+    model = getattr(bundle, "model", None)
+    if not hasattr(model, "layers"):  # not Keras'
+        return None
+    from service.inference.native_classifier import NativeClassifier
 
-    What is said of a text depends neither on a shape nor on the texts beside it, to the last bit.
+    classifier = NativeClassifier.of(model)
+    return None if classifier is None else NativeEngine(bundle, classifier, buckets, largest_batch)
 
-    Args:
-        bundle: the model and its card.
-        classifier: the bundle's model.
-        token_buckets: lengths that texts are counted and grouped by, in rising order.
-        largest_batch: texts in a forward pass, at most.
-        threads: forward passes that `run_all` has under way at once.
-    """
 
-    name = "native"
+class NativeEngine:
+    """Runs one bundle's model on texts as they come."""
 
     def __init__(
-        self,
-        bundle: Bundle,
-        classifier: NativeClassifier,
-        *,
-        token_buckets: Sequence[int],
-        largest_batch: int,
-        threads: int = 1,
+        self, bundle: BundleParts, classifier: "NativeClassifier", buckets: Sequence[int], largest_batch: int
     ) -> None:
-        buckets = token_buckets_for(bundle.card.max_tokens, token_buckets)
-        super().__init__(token_buckets=buckets, largest_batch=largest_batch, threads=threads)
-        self.bundle = bundle
-        self.classifier = classifier
+        self.buckets = buckets_up_to(bundle.card.max_tokens, buckets)
+        self._classifier = classifier
+        self._largest_batch = largest_batch
+        self._closed = False
 
-    def _passes(self, ids: Sequence[np.ndarray]) -> Iterator[list[int]]:
-        bucket_of(max(map(len, ids), default=0), self.token_buckets)
-        places = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
-        return (places[at : at + self.largest_batch] for at in range(0, len(places), self.largest_batch))
+    def warm(self) -> Iterator[None]:
+        """Run a first pass."""
+        self.run([np.array([UNKNOWN_ID], np.int32)])
+        yield
 
-    def _run_texts(self, texts: Sequence[np.ndarray], shape: Shape) -> list[Result]:
-        self._check_open()
-        return self.classifier(texts)
+    def run(self, ids: Sequence[np.ndarray]) -> list[Result]:
+        """Return the results of texts given as int32[tokens] each, in order."""
+        if self._closed:
+            raise RuntimeError("The engine is closed.")
+        results: dict[int, Result] = {}
+        for _, places in by_bucket(ids, self.buckets):
+            for start in range(0, len(places), self._largest_batch):
+                part = places[start : start + self._largest_batch]
+                results |= zip(part, self._classifier([ids[place] for place in part]), strict=True)
+        return [results[place] for place in range(len(ids))]
+
+    def facts(self) -> dict[str, float]:
+        """Return no figures: nothing is compiled."""
+        return {}
+
+    def close(self) -> None:
+        """Run nothing any more."""
+        self._closed = True

@@ -1,57 +1,56 @@
-"""Forward passes by ONNX Runtime: any shape, nothing to compile, no Keras."""
+"""The ONNX Runtime engine: any shape, nothing to compile, no Keras."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from models.bundle.onnx.bundle import OnnxBundle
-from models.tokenizer import PAD_ID
-from service.inference.engine import Result
-from service.inference.shapeless_engine import ShapelessEngine
-from service.inference.shapes import Shape, bucket_of, token_buckets_for
+from models.tokenizer import UNKNOWN_ID
+from service.inference.engine import Result, buckets_up_to, by_bucket, pad, results_of
 
-_STEP = 16  # tokens between the lengths that texts are counted and grouped by
 _PASS_TOKENS = 1024  # measured: a pass of more takes longer a text than two of half as many
 
 
-class OnnxEngine(ShapelessEngine):
+class OnnxEngine:
     """Runs one bundle's model on texts as they come, padded to the longest of a pass and no further.
 
     Args:
         bundle: the model and its card.
-        largest_batch: texts in a forward pass, at most.
-        threads: forward passes that `run_all` has under way at once.
+        buckets: lengths that texts are counted and grouped by, in rising order.
     """
 
-    name = "onnx"
-
-    def __init__(self, bundle: OnnxBundle, *, largest_batch: int, threads: int = 1) -> None:
-        longest = bundle.card.max_tokens
-        buckets = token_buckets_for(longest, range(_STEP, longest + _STEP, _STEP))
-        super().__init__(token_buckets=buckets, largest_batch=largest_batch, threads=threads)
+    def __init__(self, bundle: OnnxBundle, *, buckets: Sequence[int]) -> None:
         self.bundle = bundle
+        self.buckets = buckets_up_to(bundle.card.max_tokens, buckets)
+        self._closed = False
 
-    def _passes(self, ids: Sequence[np.ndarray]) -> Iterator[list[int]]:
-        places = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
-        while places:
-            bucket = bucket_of(len(ids[places[0]]), self.token_buckets)
-            batch = max(1, min(self.largest_batch, _PASS_TOKENS // bucket))
-            yield places[:batch]
-            places = places[batch:]
+    def warm(self) -> Iterator[None]:
+        """Run a first pass, which sets up what is set up only once."""
+        self.run([np.array([UNKNOWN_ID], np.int32)])
+        yield
 
-    def _run_texts(self, texts: Sequence[np.ndarray], shape: Shape) -> list[Result]:
-        # The last digits of a result may depend on the shape, and `run` takes one that depends on the texts beside it.
-        self._check_open()
-        padded = np.full(shape, PAD_ID, np.int32)  # [batch, tokens]
-        for row, text in zip(padded, texts, strict=False):
-            row[: len(text)] = text
-        outputs = self.bundle.model(padded)
-        contributions = outputs.get("contributions")
-        return [
-            Result(
-                logits=outputs["logits"][place],
-                attention=outputs["attention"][place, : len(text)],
-                contributions=None if contributions is None else contributions[place, : len(text)],
-            )
-            for place, text in enumerate(texts)
-        ]
+    def run(self, ids: Sequence[np.ndarray]) -> list[Result]:
+        """Return the results of texts given as int32[tokens] each, in order; the texts of one bucket share passes.
+
+        Raises:
+            ValueError: a text is longer than the largest bucket.
+            RuntimeError: the engine is closed.
+        """
+        if self._closed:
+            raise RuntimeError("The engine is closed.")
+        results: dict[int, Result] = {}
+        for bucket, places in by_bucket(ids, self.buckets):
+            batch = max(1, _PASS_TOKENS // bucket)
+            for start in range(0, len(places), batch):
+                texts = [ids[place] for place in places[start : start + batch]]
+                outputs = self.bundle.model(pad(texts, len(texts), max(1, len(texts[0]))))
+                results |= zip(places[start:], results_of(outputs, texts), strict=False)
+        return [results[place] for place in range(len(ids))]
+
+    def facts(self) -> dict[str, float]:
+        """Return no figures: nothing is compiled."""
+        return {}
+
+    def close(self) -> None:
+        """Run nothing any more; a forward pass that is under way ends normally."""
+        self._closed = True

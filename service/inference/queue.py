@@ -1,31 +1,24 @@
-"""The texts that wait for the engine: kept by length, handed out in batches of like length."""
+"""The queue of one model, and the admission that bounds all queues together."""
 
 import asyncio
-import heapq
-import math
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from service.inference.engine import Result
-from service.inference.errors import HeedError
-
-PATIENCE_SECONDS = 0.05
-"""A text that has waited longer is not passed over any more."""
-
-PATIENCE_ROUNDS = 1.5
-"""Nor is one that has waited so many times as long as all that waits now should take together."""
+from service.inference.errors import HeedError, Overloaded
 
 _NEWEST_WEIGHT = 0.2
-_MATES = 0.75
+_RETRY_AT_LEAST, _RETRY_AT_MOST, _RETRY_UNKNOWN = 0.1, 60.0, 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model says of a text, and where its time went.
+    """A result, and where the time of its text went.
 
     Attributes:
         result: the model's outputs for this text.
@@ -44,11 +37,10 @@ class Item:
 
     Attributes:
         ids: int32[tokens].
-        bucket: the padded length that it is run in, which is also what it costs.
-        entered: time of its admission.
+        bucket: the padded length, which is also its cost.
+        entered: time of its admission, by `time.monotonic`.
         deadline: time after which nobody wants its answer.
         outcome: where its client waits; done as soon as nobody does any more.
-        ticket: what it is known by where it waits; 0 where that is not asked for.
     """
 
     ids: np.ndarray
@@ -56,151 +48,172 @@ class Item:
     entered: float
     deadline: float
     outcome: "asyncio.Future[Answer | HeedError]" = field(repr=False)
-    ticket: int = 0
 
 
-class Backlog:
-    """Keeps and hands out items. Tokens are counted padded to their bucket, as the engine pays for them.
+class Admission:
+    """Bounds the padded tokens that all models of a process have admitted and not yet answered.
 
-    Its methods may be called from any thread. Times are those of `time.monotonic`.
+    Its methods may be called from any thread.
 
     Args:
-        largest_batch: texts in a batch, at most.
-        max_batch_tokens: padded tokens in a batch, at most; a single text always goes.
-        patience_seconds: a text that has waited longer is not passed over any more.
-        patience_rounds: nor is one that has waited so many times as long as all that waits now should take together.
+        max_queued_tokens: of them, at most.
     """
 
-    def __init__(
-        self,
-        *,
-        largest_batch: int,
-        max_batch_tokens: int,
-        patience_seconds: float = PATIENCE_SECONDS,
-        patience_rounds: float = PATIENCE_ROUNDS,
-    ) -> None:
+    def __init__(self, max_queued_tokens: int) -> None:
+        self.waiting_tokens = 0
+        self.running_tokens = 0
+        """Tokens in batches that an engine runs now."""
         self.tokens_per_second: float | None = None
-        """Padded tokens that all engine threads together got through lately; None before the first batch."""
-        self.closed = False
+        """The drain rate of all workers together; None before the first batch."""
+        self._max_queued_tokens = max_queued_tokens
+        self._running_batches = 0
+        self._lock = threading.Lock()
+
+    def refuse_if_full(self, tokens: int = 1) -> None:
+        """Find out before any work is done on a request whether it would be refused anyway.
+
+        What is larger than the whole budget gets in when nothing waits.
+
+        Args:
+            tokens: of the request, as far as one knows.
+
+        Raises:
+            Overloaded: they do not fit, and something waits; `retry_after` is when they will, at the drain rate.
+        """
+        excess = self.waiting_tokens + self.running_tokens + tokens - self._max_queued_tokens
+        if excess > 0 and self.waiting_tokens:
+            rate = self.tokens_per_second
+            wait = _RETRY_UNKNOWN if rate is None else excess / rate
+            raise Overloaded(min(max(wait, _RETRY_AT_LEAST), _RETRY_AT_MOST))
+
+    def reserve(self, tokens: int) -> None:
+        """Count tokens as waiting.
+
+        Raises:
+            Overloaded: as `refuse_if_full` says.
+        """
+        with self._lock:
+            self.refuse_if_full(tokens)
+            self.waiting_tokens += tokens
+
+    def release(self, tokens: int) -> None:
+        """Forget tokens that waited and will not be run."""
+        with self._lock:
+            self.waiting_tokens -= tokens
+
+    def begin(self, tokens: int) -> None:
+        """Move a batch from the waiting tokens to the running ones."""
+        with self._lock:
+            self.waiting_tokens -= tokens
+            self.running_tokens += tokens
+            self._running_batches += 1
+
+    def end(self, tokens: int, seconds: float) -> None:
+        """Forget a batch that ran for `seconds`, and update the drain rate."""
+        with self._lock:
+            rate = self._running_batches * tokens / max(seconds, 1e-6)
+            known = self.tokens_per_second
+            self.tokens_per_second = rate if known is None else known + _NEWEST_WEIGHT * (rate - known)
+            self.running_tokens -= tokens
+            self._running_batches -= 1
+
+
+class Queue:
+    """Keeps texts by length, and hands them out in batches of one bucket, the oldest text first.
+
+    Its methods may be called from any thread.
+
+    Args:
+        admission: counts the tokens.
+        largest_batch: texts in a batch, at most.
+        max_batch_tokens: padded tokens in a batch, at most; a single text always goes.
+    """
+
+    def __init__(self, admission: Admission, *, largest_batch: int, max_batch_tokens: int) -> None:
+        self._admission = admission
         self._largest_batch = largest_batch
         self._max_batch_tokens = max_batch_tokens
-        self._patience_seconds = patience_seconds
-        self._patience_rounds = patience_rounds
-        self._waiting: dict[int, OrderedDict[Item, None]] = {}  # by bucket, oldest first
-        self.waiting_tokens = 0
-        """Tokens that wait; those in the engine do not."""
-        self.tokens = 0
-        """Tokens added and not yet answered, those in the engine included."""
-        self._computing: dict[int, Sequence[Item]] = {}  # by the identity of the batch
+        self._waiting: dict[int, OrderedDict[Item, None]] = {}  # by bucket, oldest first; no bucket is empty
+        self._running: dict[int, Sequence[Item]] = {}  # by the identity of the batch
+        self._closed = False
         self._changed = threading.Condition()
 
     @property
     def unanswered(self) -> list[Item]:
         """Every item that waits or is being computed."""
         with self._changed:
-            return [item for items in (*self._computing.values(), *self._waiting.values()) for item in items]
+            return [item for items in (*self._running.values(), *self._waiting.values()) for item in items]
 
     def add(self, items: Sequence[Item]) -> None:
-        """Take the items in."""
+        """Admit all the items, or none.
+
+        Raises:
+            Overloaded: they do not fit.
+        """
+        self._admission.reserve(sum(item.bucket for item in items))
         with self._changed:
             for item in items:
                 self._waiting.setdefault(item.bucket, OrderedDict())[item] = None
-                self.waiting_tokens += item.bucket
-                self.tokens += item.bucket
             self._changed.notify(len(items))
 
-    def leave(self, items: Iterable[Item]) -> None:
+    def discard(self, items: Iterable[Item]) -> None:
         """Forget those of the items that still wait; nobody wants their answers."""
         with self._changed:
             for item in items:
                 if item in self._waiting.get(item.bucket, ()):
                     self._remove(item)
-                    self.tokens -= item.bucket
-
-    def wait(self, seconds: float | None) -> bool:
-        """Sleep until a text waits or there will be none any more, at most so long; whether a text waits."""
-        with self._changed:
-            if not self._waiting and not self.closed:
-                self._changed.wait(seconds)
-            return bool(self._waiting)
+                    self._admission.release(item.bucket)
 
     def close(self) -> None:
-        """No more texts will come; whoever waits for one need not."""
+        """Let workers end once nothing waits any more."""
         with self._changed:
-            self.closed = True
+            self._closed = True
             self._changed.notify_all()
 
-    def take(self, now: float) -> Sequence[Item]:
-        """The next batch; empty where nothing waits. It counts as unanswered until it is settled.
+    def take(self, timeout: float | None) -> Sequence[Item] | None:
+        """Wait for a batch until one can be had, or for `timeout` seconds.
 
-        A batch holds texts of like length. A full one goes first, then the shortest texts; but once the oldest of all
-        has waited for long, it goes, in the fullest batch that it fits into. Within a batch's lengths the oldest go.
-        Items whose deadline has passed are dropped on the way.
+        Items whose deadline has passed, or whose client has left, are dropped on the way.
+
+        Returns:
+            the batch, to be given to `settle`; empty after the timeout; None once the queue is closed and empty.
         """
         with self._changed:
+            if not self._waiting and not self._closed:
+                self._changed.wait(timeout)
             batch: list[Item] = []
             while self._waiting and not batch:
-                longest = self._next_length(now)
-                room = self._room(longest)
-                for item in list(self._oldest_of(longest)):
-                    if len(batch) == room:
-                        break
-                    self._remove(item)
-                    if item.deadline > now and not item.outcome.done():
-                        batch.append(item)
-                    else:
-                        self.tokens -= item.bucket
+                batch = self._next_batch()
             if batch:
-                self._computing[id(batch)] = batch
-            return batch
+                self._running[id(batch)] = batch
+                self._admission.begin(sum(item.bucket for item in batch))
+                return batch
+            return None if self._closed else batch
 
     def settle(self, batch: Sequence[Item], seconds: float) -> None:
-        """A batch that was taken is answered; it took `seconds`."""
+        """Forget a batch that was taken; it ran for `seconds`."""
         with self._changed:
-            tokens = sum(item.bucket for item in batch)
-            rate = len(self._computing) * tokens / max(seconds, 1e-6)
-            known = self.tokens_per_second
-            self.tokens_per_second = rate if known is None else known + _NEWEST_WEIGHT * (rate - known)
-            del self._computing[id(batch)]
-            self.tokens -= tokens
+            del self._running[id(batch)]
+        self._admission.end(sum(item.bucket for item in batch), seconds)
 
-    def _next_length(self, now: float) -> int:
-        """The bucket of the longest texts of the next batch."""
-        # An item's age is its place in admission; between two of the same moment either may go first.
-        heads = sorted((next(iter(queue)).entered, bucket) for bucket, queue in self._waiting.items())
-        entered, oldest = heads[0]
-        if now - entered > self._patience():
-            return max((self._fill(bucket), -bucket, bucket) for bucket in self._waiting if oldest in mates(bucket))[-1]
-        full = (bucket for _, bucket in heads if self._room(bucket) > 1 and self._fill(bucket) == 1)
-        return next(full, min(self._waiting))
-
-    def _patience(self) -> float:
-        """Seconds after which a text is not passed over any more: the fewer, the less there is to do."""
-        if self.tokens_per_second is None:
-            return self._patience_seconds
-        return min(self._patience_seconds, self._patience_rounds * self.waiting_tokens / self.tokens_per_second)
-
-    def _fill(self, longest: int) -> float:
-        """The share of a batch of texts up to this length that waits."""
-        waiting = sum(len(queue) for bucket, queue in self._waiting.items() if bucket in mates(longest))
-        return min(1.0, waiting / self._room(longest))
-
-    def _room(self, longest: int) -> int:
-        return max(1, min(self._largest_batch, self._max_batch_tokens // longest))
-
-    def _oldest_of(self, longest: int) -> Iterator[Item]:
-        """The items that may go in one batch with those of this bucket, oldest first."""
-        queues = (queue for bucket, queue in self._waiting.items() if bucket in mates(longest))
-        return heapq.merge(*queues, key=lambda item: item.entered)
+    def _next_batch(self) -> list[Item]:
+        """Return the oldest item with the oldest others of its bucket."""
+        now = time.monotonic()
+        bucket = min(self._waiting, key=lambda bucket: next(iter(self._waiting[bucket])).entered)
+        room = max(1, min(self._largest_batch, self._max_batch_tokens // bucket))
+        batch: list[Item] = []
+        for item in list(self._waiting[bucket]):
+            if len(batch) == room:
+                break
+            self._remove(item)
+            if item.deadline > now and not item.outcome.done():
+                batch.append(item)
+            else:
+                self._admission.release(item.bucket)
+        return batch
 
     def _remove(self, item: Item) -> None:
-        queue = self._waiting[item.bucket]
-        del queue[item]
-        self.waiting_tokens -= item.bucket
-        if not queue:
+        items = self._waiting[item.bucket]
+        del items[item]
+        if not items:
             del self._waiting[item.bucket]
-
-
-def mates(longest: int) -> range:
-    """The buckets that may go in one batch with texts of bucket `longest`: to pad shorter ones costs too much."""
-    return range(math.ceil(_MATES * longest), longest + 1)

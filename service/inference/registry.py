@@ -1,4 +1,4 @@
-"""Which models are served: the bundles of one folder, replaced while requests run."""
+"""The models that are served: the bundles of one folder, reloaded while requests run."""
 
 import asyncio
 import os
@@ -15,17 +15,20 @@ from models.bundle.card import CARD_FILE, read_card
 from models.bundle.parts import BundleParts
 from models.bundle.verification import BundleError
 from service.inference.batcher import Batcher
-from service.inference.cores import stand_back
+from service.inference.engine import Engine
 from service.inference.errors import NotReady, UnknownModel
-from service.inference.isolation import IsolatingRunner
-from service.inference.loading import ServingEngine, crew_of, open_engine
-from service.inference.memory import settle
+from service.inference.loading import open_model
+from service.inference.process import lower_priority, trim_memory, usable_cores
+from service.inference.queue import Admission
+from service.inference.workers import answers_probe
 from service.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-_BEHIND_THE_ENGINES = 10
-"""Steps of niceness of the thread that loads and compiles."""
+_NICENESS = 10
+"""Of the thread that loads and compiles: below the workers."""
+
+_END = object()
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, modification time in nanoseconds and size of every file of a bundle: differs when the bundle does."""
@@ -38,7 +41,7 @@ class ServedModel:
     """One loaded and warmed model."""
 
     bundle: BundleParts
-    engine: ServingEngine
+    engine: Engine
     batcher: Batcher
 
 
@@ -46,11 +49,13 @@ class Registry:
     """Serves every bundle of `settings.models_dir` under its card's name, and follows the folder as it changes.
 
     A new version is loaded and warmed beside the running one and takes its place in one step; requests that hold the
-    old one finish on it. A bundle that is refused leaves the running model as it is. Loading, and compiling what the
-    engines did not need to be ready, share one thread: at most one of them competes with the requests.
+    old one finish on it. A bundle that is refused leaves the running model as it is. One thread loads and compiles, so
+    at most one competes with the requests.
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.admission = Admission(settings.max_queued_tokens)
+        """Shared by the queues of all models."""
         self.served: Mapping[str, ServedModel] = {}
         """By name. Replaced at every change, never changed: a reference to it is a snapshot."""
         self.refused: Mapping[str, str] = {}
@@ -58,19 +63,16 @@ class Registry:
         self.started = False
         """Whether every bundle that was there at the start is loaded or refused."""
         self._settings = settings
-        self._stamps: dict[str, Stamp] = {}
-        self._folders: dict[str, str] = {}  # by model name
+        self._stamps: dict[str, Stamp] = {}  # by folder
         self._retiring: list[ServedModel] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._loader = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix="loader", initializer=stand_back, initargs=(_BEHIND_THE_ENGINES,)
-        )
+        self._loader = ThreadPoolExecutor(1, "loader", lower_priority, (_NICENESS,))
         self._fault: str | None = None
         self._closing = False
 
     @property
     def ready(self) -> bool:
-        """Whether predictions are answered: a model is warm, at the start the default one, and none is sick."""
+        """Whether predictions are answered: a model is warm, at the start the default one, and none is unhealthy."""
         return self.not_ready_reason is None
 
     @property
@@ -83,11 +85,11 @@ class Registry:
         if not self.served:
             why = self._fault or "; ".join(self.refused.values()) or "there is no bundle in it"
             return f"No model could be loaded from {self._settings.models_dir}: {why}"
-        sick = sorted(name for name, model in self.served.items() if not model.batcher.healthy)
-        return f"The last forward pass failed: {', '.join(sick)}." if sick else None
+        unhealthy = sorted(name for name, model in self.served.items() if not model.batcher.healthy)
+        return f"The last forward pass failed: {', '.join(unhealthy)}." if unhealthy else None
 
     def get(self, name: str | None) -> ServedModel:
-        """The model of this name, or the default one.
+        """Return the model of this name, or the default one.
 
         Raises:
             NotReady: starting, shutting down, or no model at all is loaded.
@@ -124,7 +126,7 @@ class Registry:
     async def _watch(self) -> None:
         while True:
             try:
-                await self._look()
+                await self._follow()
                 self._fault = None
             except OSError as error:  # a folder out of reach for a moment is no reason to stop what runs
                 if self._fault != str(error):
@@ -132,7 +134,7 @@ class Registry:
                 self._fault = str(error)
             if not self.started:
                 self.started = True
-                await self._in_loader(settle)
+                await self._in_loader(trim_memory)
                 log.info("started", models=sorted(self.served), refused=sorted(self.refused))
                 for model in self.served.values():
                     self._spawn(self._warm_rest(model))
@@ -140,10 +142,10 @@ class Registry:
                 return
             await asyncio.sleep(self._settings.reload_seconds)
 
-    async def _look(self) -> None:
+    async def _follow(self) -> None:
         """Bring what is served in line with what is in the folder now."""
         found = await self._in_loader(_bundle_stamps, self._settings.models_dir)
-        for folder in [folder for folder in self._stamps if folder not in found]:
+        for folder in self._stamps.keys() - found.keys():
             self._forget(folder)
         # The default model first: it makes the service useful soonest.
         for folder in sorted(found, key=lambda folder: (folder != self._settings.default_model, folder)):
@@ -156,14 +158,14 @@ class Registry:
         path = self._settings.models_dir / folder
         try:
             card = await self._in_loader(read_card, path)
-            owner = self._folders.get(card.name, folder)
-            if owner != folder:
-                raise BundleError(
-                    f"{path}: a model named {card.name!r} is served from {owner} already; rename or remove one of them."
-                )
             running = self.served.get(card.name)
+            if running is not None and running.bundle.path.name != folder:
+                raise BundleError(
+                    f"{path}: a model named {card.name!r} is served from {running.bundle.path.name} already; rename or "
+                    "remove one of them."
+                )
             if running is None or running.bundle.card.version != card.version:
-                await self._replace(folder, await self._in_loader(self._load, path))
+                self._replace(folder, await self._in_loader(self._load, path))
         except Exception as error:  # whatever is wrong with one bundle, the others and the running one go on
             why = str(error) if isinstance(error, BundleError) else f"{path}: {type(error).__name__}: {error}"
             if self.refused.get(folder) != why:
@@ -173,54 +175,57 @@ class Registry:
             self.refused = {other: why for other, why in self.refused.items() if other != folder}
 
     def _load(self, path: Path) -> ServedModel:
-        """In the loader's thread: a model that is ready to be served, if not yet in every shape.
+        """Return a model that answers every text, if not yet as fast as it can. In the loader's thread.
 
         Raises:
             BundleError: the bundle is refused, or its model does not work.
         """
         started = time.perf_counter()
-        engine = open_engine(path, self._settings)
+        bundle, engine = open_model(path, self._settings)
         loaded = time.perf_counter()
-        engine.warm_core()
-        trial = IsolatingRunner(engine)
-        trial.probe()
-        if not trial.healthy:
+        next(engine.warm(), None)
+        if not answers_probe(engine):
             raise BundleError(f"{path}: expected finite answers from its model. The first forward pass gave none.")
         log.info(
             "model loaded",
-            model=engine.bundle.card.name,
-            version=engine.bundle.card.version,
-            engine=engine.name,
+            model=bundle.card.name,
+            version=bundle.card.version,
+            engine=type(engine).__name__,
             load_seconds=round(loaded - started, 2),
             warm_seconds=round(time.perf_counter() - loaded, 2),
         )
-        return ServedModel(engine.bundle, engine, Batcher(crew_of(engine, self._settings)))
+        batcher = Batcher(
+            engine,
+            self.admission,
+            threads=self._settings.engine_threads or usable_cores(),
+            largest_batch=self._settings.batch_sizes[-1],
+            max_batch_tokens=self._settings.max_batch_tokens,
+        )
+        return ServedModel(bundle, engine, batcher)
 
-    async def _replace(self, folder: str, model: ServedModel) -> None:
+    def _replace(self, folder: str, model: ServedModel) -> None:
         """Serve a loaded model in place of what its folder served before."""
-        await model.batcher.start()
-        name = model.bundle.card.name
-        before = [other for other, owner in self._folders.items() if owner == folder]
-        old = [self.served[other] for other in before]
-        self.served = {other: served for other, served in self.served.items() if other not in before} | {name: model}
-        self._folders = {other: owner for other, owner in self._folders.items() if owner != folder} | {name: folder}
-        for each in old:
-            self._spawn(self._retire(each))
+        model.batcher.start()
+        self._remove(folder)
+        self.served = {**self.served, model.bundle.card.name: model}
         if self.started:
             self._spawn(self._warm_rest(model))
 
     def _forget(self, folder: str) -> None:
-        """A folder is gone: retire its model, and look again at what was refused, perhaps for its sake."""
-        gone = [name for name, owner in self._folders.items() if owner == folder]
-        for name in gone:
-            log.info("model removed", model=name, folder=folder)
-            self._spawn(self._retire(self.served[name]))
-        self.served = {name: model for name, model in self.served.items() if name not in gone}
-        self._folders = {name: owner for name, owner in self._folders.items() if owner != folder}
+        """Serve a folder that is gone no longer, and look again at what was refused, perhaps for its sake."""
+        self._remove(folder)
         self.refused = {other: why for other, why in self.refused.items() if other != folder}
         self._stamps = {
             other: stamp for other, stamp in self._stamps.items() if other != folder and other not in self.refused
         }
+
+    def _remove(self, folder: str) -> None:
+        """Serve no more what a folder served, and retire it."""
+        for name, model in self.served.items():
+            if model.bundle.path.name == folder:
+                log.info("model removed", model=name, version=model.bundle.card.version)
+                self._spawn(self._retire(model))
+        self.served = {name: model for name, model in self.served.items() if model.bundle.path.name != folder}
 
     async def _retire(self, model: ServedModel) -> None:
         """Close a model that is served no longer, once no request can hold it: none outlives its deadline."""
@@ -229,23 +234,22 @@ class Registry:
         await model.batcher.close(self._settings.drain_seconds)
         model.engine.close()
         self._retiring.remove(model)
-        await self._in_loader(settle)
+        await self._in_loader(trim_memory)
         log.info("model retired", model=model.bundle.card.name, version=model.bundle.card.version)
 
     async def _warm_rest(self, model: ServedModel) -> None:
-        """Compile the other shapes, one at a time, so that a new bundle does not wait long for the thread."""
+        """Make answers faster, one step at a time, so that a new bundle does not wait long for the thread."""
         name = model.bundle.card.name
         started = time.perf_counter()
+        steps = model.engine.warm()
         try:
-            while self.served.get(name) is model and await self._in_loader(model.engine.warm_next):
+            while self.served.get(name) is model and await self._in_loader(next, steps, _END) is not _END:
                 pass
-        except Exception as error:  # texts are padded up to the shapes that there are
-            log.error("shape cannot be compiled", model=name, error=repr(error), exc_info=True)
+        except Exception as error:  # what is warm already answers every text
+            log.error("model cannot be warmed further", model=name, error=repr(error), exc_info=True)
             return
-        await self._in_loader(settle)
-        log.info(
-            "model warm", model=name, shapes=len(model.engine.compiled), seconds=round(time.perf_counter() - started, 1)
-        )
+        await self._in_loader(trim_memory)
+        log.info("model warm", model=name, seconds=round(time.perf_counter() - started, 1))
 
     async def _in_loader(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._loader, function, *arguments)
@@ -257,7 +261,7 @@ class Registry:
 
 
 def _bundle_stamps(models_dir: Path) -> dict[str, Stamp]:
-    """The folders that hold a card, without those that a dot hides, such as bundles in the making."""
+    """Return the stamps of the folders that hold a card, without hidden ones, such as bundles in the making."""
     stamps = {}
     for folder in models_dir.iterdir():
         if not folder.name.startswith(".") and (folder / CARD_FILE).is_file():

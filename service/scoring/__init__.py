@@ -7,11 +7,9 @@ csv_table.py, jsonl_table.py, parquet_table.py
              one format each: how its rows are read and written
 tables.py    which of them a file is
 columns.py   what is added to a row, and under which names
-forward.py   from the texts of a window to what the model says of them
-native_files.py, fixed_shapes.py
-             how: in C, where all threads share a window; or in shapes, batch by batch
+forward.py   from the texts of a window to the outcomes of the model
 description.py
-             from there to the added columns
+             from the outcomes to the added columns
 journal.py   what is done already, on disk: a killed run goes on from there
 output.py    the bytes that are done already
 progress.py  what a person is told meanwhile

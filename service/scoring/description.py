@@ -1,4 +1,4 @@
-"""From what the model said of a window to its added columns."""
+"""From the outcomes of a window to its added columns."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from models.bundle.parts import BundleParts
+from models.calibration import probabilities
 from models.tokenizer import Encoding
 from service.inference.engine import Result
 from service.inference.errors import PredictionFailed
@@ -15,7 +16,7 @@ from service.scoring.forward import Outcomes, Prepared
 
 
 def describe(bundle: BundleParts, added: Added, prepared: Prepared, outcomes: Outcomes) -> dict[str, list[Any]]:
-    """The added columns by name, each with one value a row; None where a row has no such thing."""
+    """Return the added columns by name, each with one value a row; None if a row has no such value."""
     faults = [
         fault or (outcome.detail if isinstance(outcome, PredictionFailed) else None)
         for fault, outcome in zip(prepared.faults, outcomes, strict=True)
@@ -36,13 +37,11 @@ def describe(bundle: BundleParts, added: Added, prepared: Prepared, outcomes: Ou
 
 
 def _scores(bundle: BundleParts, outcomes: Outcomes) -> dict[str, list[Any]]:
-    """Label, probability and every label's calibrated score."""
+    """Return label, probability and the calibrated score of every label."""
     labels = bundle.card.labels
     places = [place for place, outcome in enumerate(outcomes) if isinstance(outcome, Result)]
-    logits = np.array([outcome.logits for outcome in outcomes if isinstance(outcome, Result)], np.float64)
-    scaled = logits.reshape(-1, len(labels)) / bundle.card.temperature  # [texts, labels]
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    scores = exponentials / exponentials.sum(axis=1, keepdims=True)
+    logits = np.array([outcome.logits for outcome in outcomes if isinstance(outcome, Result)])
+    scores = probabilities(logits.reshape(-1, len(labels)), bundle.card.temperature)  # [texts, labels]
     winners = scores.argmax(axis=1).tolist()
     columns: dict[str, list[Any]] = {name: [None] * len(outcomes) for name in ("label", "probability")}
     columns |= {f"score_{label}": [None] * len(outcomes) for label in labels}
@@ -75,10 +74,10 @@ def _explanation(
 
 
 def _largest(values: np.ndarray) -> list[int]:
-    """Places of the `HEAVIEST` largest values, the largest first; of equal ones the earlier."""
+    """Return the places of the `HEAVIEST` largest values, the largest first; of equal ones the earlier."""
     return np.argsort(-values, kind="stable")[:HEAVIEST].tolist()
 
 
 def _words(text: str, encoding: Encoding, places: Sequence[int]) -> str:
-    """The tokens at these places; no token holds a space."""
+    """Join the tokens at these places; no token holds a space."""
     return " ".join(text[encoding.starts[place] : encoding.ends[place]] for place in places)

@@ -1,16 +1,16 @@
-"""From the texts of a window to what the model says of them: tokenize, batch by length, compute."""
+"""From the texts of a window to the outcomes of the model: tokenize, batch by length, compute."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from models.bundle.parts import BundleParts
 from models.tokenizer import Encoding
-from service.inference.engine import Result
+from service.inference.engine import Engine, Result, by_bucket
 from service.inference.errors import PredictionFailed
+from service.inference.workers import Outcome, run_isolated
 from service.scoring.errors import ScoreError
 from service.scoring.rows import Window
 
@@ -36,7 +36,7 @@ class Prepared:
 
 
 def prepare(windows: Iterable[Window], bundle: BundleParts) -> Iterator[Prepared]:
-    """The windows with their texts tokenized."""
+    """Tokenize the texts of each window."""
     encode, most = bundle.tokenizer.encode, bundle.card.max_tokens
     for window in windows:
         encodings = [encode("" if text is None else text, most) for text in window.texts]
@@ -47,77 +47,56 @@ def prepare(windows: Iterable[Window], bundle: BundleParts) -> Iterator[Prepared
         yield Prepared(window, encodings, faults)
 
 
-class Passes(Protocol):
-    """The forward passes of a window."""
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A model made ready for whole files.
 
-    @property
-    def calls(self) -> Sequence[Callable[[], None]]:
-        """To be called once each, in any order and from any thread; together they do all of it."""
+    Attributes:
+        bundle: of the model.
+        engine: runs it; warm to the end, so that a text always gets the same digits.
+        threads: forward passes at once.
+        largest_batch: texts in a forward pass, at most.
+        max_batch_tokens: padded tokens in a forward pass, at most.
+    """
 
-    def outcomes(self) -> Sequence[Result | PredictionFailed]:
-        """Of each text, once all calls have ended.
-
-        Raises:
-            ScoreError: the engine fails on texts that are surely good.
-        """
-
-
-class FileEngine(Protocol):
-    """What classifies the texts of files: the same texts get the same numbers, to the last bit."""
-
-    @property
-    def bundle(self) -> BundleParts:
-        """Whose model it runs."""
-
-    @property
-    def threads(self) -> int:
-        """Calls at once."""
+    bundle: BundleParts
+    engine: Engine
+    threads: int
+    largest_batch: int
+    max_batch_tokens: int
 
     @property
     def identity(self) -> list[int | str]:
-        """What the last digits of a result depend on."""
+        """Return what the last digits of a result depend on."""
+        bounds = (self.largest_batch, self.max_batch_tokens, int(self.engine.facts().get("vector_lanes", 0)))
+        return [type(self.engine).__name__, *bounds, *self.engine.buckets]
 
-    def passes(self, ids: Sequence[np.ndarray]) -> Passes:
-        """Those for texts given as int32[tokens] each, of at least one token; the longest come first."""
+    def start(self, prepared: Prepared, pool: Executor) -> Callable[[], Outcomes]:
+        """Begin with a window; its batches follow those of the windows that were begun before.
 
-
-class Forward:
-    """Runs prepared windows, on all threads of an engine.
-
-    Args:
-        engine: what runs them.
-    """
-
-    def __init__(self, engine: FileEngine) -> None:
-        self._engine = engine
-        self._pool = ThreadPoolExecutor(engine.threads, thread_name_prefix="forward")
-
-    def start(self, prepared: Prepared) -> Callable[[], Outcomes]:
-        """Begin with a window; its forward passes follow those of the windows that were begun before.
-
-        What is returned waits for the outcomes. It raises ScoreError where the engine fails on texts that are surely
-        good.
+        What is returned waits for the outcomes. It raises ScoreError if the engine fails even on a sure-good text.
         """
-        lengths = np.array([len(encoding.ids) for encoding in prepared.encodings])
-        places = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)].tolist()
-        passes = self._engine.passes([prepared.encodings[place].ids for place in places])
-        calls = [self._pool.submit(call) for call in passes.calls]
+        ids = [encoding.ids for encoding in prepared.encodings]
+        batches = [(places, pool.submit(self._run, [ids[place] for place in places])) for places in self._batches(ids)]
 
         def outcomes() -> Outcomes:
-            for call in calls:
-                call.result()
-            found: list[Result | PredictionFailed | None] = [None] * len(lengths)
-            for place, outcome in zip(places, passes.outcomes(), strict=True):
-                found[place] = outcome
+            found: list[Result | PredictionFailed | None] = [None] * len(ids)
+            for places, batch in batches:
+                for place, outcome in zip(places, batch.result(), strict=True):
+                    found[place] = outcome
             return found
 
         return outcomes
 
-    def close(self) -> None:
-        """Run nothing more."""
-        self._pool.shutdown(cancel_futures=True)
+    def _batches(self, ids: Sequence[np.ndarray]) -> Iterator[list[int]]:
+        """Yield the places of the texts of each batch; a text without tokens is in none."""
+        for bucket, places in by_bucket(ids, self.engine.buckets):
+            size = max(1, min(self.largest_batch, self.max_batch_tokens // bucket))
+            filled = [place for place in places if len(ids[place])]
+            yield from (filled[start : start + size] for start in range(0, len(filled), size))
 
-
-def sick() -> ScoreError:
-    """What ends a run on an engine that fails on any text."""
-    return ScoreError("Expected forward passes. They fail, on a text that is surely good too; the log says why.")
+    def _run(self, ids: Sequence[np.ndarray]) -> list[Outcome]:
+        outcomes, healthy = run_isolated(self.engine, ids)
+        if not healthy:
+            raise ScoreError("The engine fails, on a text that is surely good too. The log has the reason.")
+        return outcomes

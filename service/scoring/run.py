@@ -2,16 +2,15 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from models.bundle.parts import BundleParts
 from service.scoring.columns import Added
 from service.scoring.description import describe
 from service.scoring.errors import ScoreError
-from service.scoring.forward import FileEngine, Forward, Outcomes, Prepared, prepare
+from service.scoring.forward import Outcomes, Prepared, Scorer, prepare
 from service.scoring.output import FileOutput, Output, StreamOutput
 from service.scoring.progress import Report
 from service.scoring.rows import WINDOW_ROWS, Reader, Writer
@@ -25,7 +24,7 @@ _AHEAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to do.
+    """One run as it was asked for.
 
     Attributes:
         source: the input.
@@ -33,7 +32,7 @@ class Job:
         column: of the texts.
         added: the columns to add.
         resume: go on with a run that was stopped.
-        force: begin anew, whatever is there.
+        force: begin anew, and replace what is there.
         window_rows: rows that are sorted by length and written together, at most.
     """
 
@@ -46,12 +45,12 @@ class Job:
     window_rows: int = WINDOW_ROWS
 
 
-def score(job: Job, engine: FileEngine) -> tuple[int, int]:
+def score(job: Job, scorer: Scorer) -> tuple[int, int]:
     """Read, classify and write every row, in order.
 
     Args:
-        job: what to do.
-        engine: what runs the model.
+        job: the run.
+        scorer: runs the model.
 
     Returns:
         rows written, and how many of them have an error.
@@ -59,43 +58,44 @@ def score(job: Job, engine: FileEngine) -> tuple[int, int]:
     Raises:
         ScoreError: the run cannot begin or go on; `resume` goes on behind the last window that was written.
     """
-    with ExitStack() as closed_in_the_end:
-        reader = closed_in_the_end.enter_context(closing(open_reader(job.source, job.column, job.to, job.window_rows)))
+    with ExitStack() as stack:
+        reader = stack.enter_context(closing(open_reader(job.source, job.column, job.to, job.window_rows)))
         writer = open_writer(job.to, reader, job.added)
-        identity = _identity(job, reader, engine)
-        output = closed_in_the_end.enter_context(closing(_open_output(job, writer, identity)))
-        forward = closed_in_the_end.enter_context(closing(Forward(engine)))
+        identity = _identity(job, reader, scorer)
+        output = stack.enter_context(closing(_open_output(job, writer, identity)))
+        pool = ThreadPoolExecutor(scorer.threads, thread_name_prefix="engine")
+        stack.callback(pool.shutdown, cancel_futures=True)
         report = Report(rows=output.rows)
         with report:
             if not output.whole:
                 if output.mark is not None:
                     reader.go_to(output.mark)
                 report.start(reader.fraction)
-                _score_windows(job, engine.bundle, reader, writer, output, forward, report)
+                _score_windows(job, scorer, pool, reader, writer, output, report)
             output.finish()
         report.end(output.rows, output.errors, str(job.to.path or "standard output"))
         return output.rows, output.errors
 
 
 def _score_windows(
-    job: Job, bundle: BundleParts, reader: Reader, writer: Writer, output: Output, forward: Forward, report: Report
+    job: Job, scorer: Scorer, pool: Executor, reader: Reader, writer: Writer, output: Output, report: Report
 ) -> None:
-    """Three things go on at once: a thread reads and tokenizes, the engine computes, a thread describes and writes."""
+    """Read and tokenize in one thread, compute in the pool, describe and write in another thread, all at once."""
 
     def write(before: Future[None] | None, prepared: Prepared, outcomes: Callable[[], Outcomes]) -> None:
         if before is not None:
             before.result()  # behind a window that could not be written nothing may be vouched for
         window = prepared.window
-        added = describe(bundle, job.added, prepared, outcomes())
+        added = describe(scorer.bundle, job.added, prepared, outcomes())
         errors = sum(error is not None for error in added[job.added.prefix + "error"])
         output.commit(writer.encode(window, added), window.mark, len(window), errors)
         report.tell(output.rows, output.errors, window.fraction)
 
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
         pending: deque[Future[None]] = deque()
-        for prepared in _ahead(prepare(reader.windows(), bundle)):
+        for prepared in _ahead(prepare(reader.windows(), scorer.bundle)):
             before = pending[-1] if pending else None
-            pending.append(writing.submit(write, before, prepared, forward.start(prepared)))
+            pending.append(writing.submit(write, before, prepared, scorer.start(prepared, pool)))
             if len(pending) > _AHEAD:
                 pending.popleft().result()
         for each in pending:
@@ -123,16 +123,16 @@ def _open_output(job: Job, writer: Writer, identity: dict[str, Any]) -> Output:
     return StreamOutput(writer.header())
 
 
-def _identity(job: Job, reader: Reader, engine: FileEngine) -> dict[str, Any]:
-    """What two runs must have in common to write the same bytes."""
+def _identity(job: Job, reader: Reader, scorer: Scorer) -> dict[str, Any]:
+    """Return what two runs must have in common to write the same bytes."""
     return {
         "--column": job.column,
         "--tokens": job.added.tokens,
         "--explain-columns": job.added.explain,
         "--prefix": job.added.prefix,
-        "model": f"{engine.bundle.card.name} {engine.bundle.card.version}",
+        "model": f"{scorer.bundle.card.name} {scorer.bundle.card.version}",
         "input format": job.source.kind,
         "input": reader.fingerprint(),
         "--window-rows": job.window_rows,
-        "engine": engine.identity,
+        "engine": scorer.identity,
     }

@@ -13,8 +13,8 @@ import uvicorn
 
 from service.http.app import create_app
 from service.http.door import door_of
-from service.inference.batcher import Batcher
 from service.inference.errors import Overloaded
+from service.inference.queue import Admission
 from service.settings import Settings
 
 BODY = json.dumps({"text": "A wonderful, moving film."}).encode()
@@ -37,7 +37,7 @@ class Full:
 def full() -> Iterator[Full]:
     full = Full()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Batcher, "refuse_if_full", lambda batcher, coming=0, more=1: full.refuse(coming))
+        patch.setattr(Admission, "refuse_if_full", lambda admission, tokens=1: full.refuse(tokens))
         yield full
 
 

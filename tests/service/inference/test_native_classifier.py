@@ -13,8 +13,8 @@ from models import native
 from models.classifier import build_classifier
 from models.config import ClassifierConfig
 from service.inference.engine import Result
-from service.inference.isolation import _is_finite
 from service.inference.native_classifier import NativeClassifier
+from service.inference.workers import _is_finite
 
 pytestmark = pytest.mark.usefixtures("any_processor")
 
@@ -171,8 +171,3 @@ def test_it_stands_for_none_where_c_is_not_wanted(compiled: None) -> None:
         assert NativeClassifier.of(classifier(encoder="bilstm")) is None
     finally:
         native.use(True)
-
-
-def test_it_stands_for_none_where_keras_has_a_gpu(compiled: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.inference.native_classifier._is_accelerated", lambda: True)
-    assert NativeClassifier.of(classifier(encoder="bilstm")) is None

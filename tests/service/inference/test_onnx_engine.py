@@ -3,8 +3,8 @@
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -13,20 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import service.inference.loading
 from models.bundle.onnx.bundle import load_onnx_bundle
 from models.bundle.store import load_bundle
 from service.inference.engine import Result
-from service.inference.keras_engine import Engine
-from service.inference.loading import EngineMissing, open_engine, prepare_process
+from service.inference.keras_engine import KerasEngine
 from service.inference.onnx_engine import OnnxEngine
-from service.inference.shapes import Shape
 from service.local import LocalModel
 from service.settings import Settings
 from tests.service.running import ROOT, RunningService, running_service
 from tests.tiny_bundle import MAX_TOKENS, build_tiny_bundle
 
 INVARIANT, AGREES = 1e-5, 1e-4
+BUCKETS = (16, 32, 48, 64, 128)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +38,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(bundles: Path) -> OnnxEngine:
-    engine = OnnxEngine(load_onnx_bundle(bundles / "default"), largest_batch=8, threads=2)
-    engine.warm_core()
+    engine = OnnxEngine(load_onnx_bundle(bundles / "default"), buckets=BUCKETS)
+    next(engine.warm())
     return engine
 
 
@@ -74,87 +72,41 @@ def test_an_answer_does_not_depend_on_the_batch_it_is_in(
     place = seed * len(others) // 9
     [alone] = engine.run([text])
     batch = [*others[:place], text, *others[place:]]
-    for run in (engine.run, engine.run_all):
-        among = run(batch)
-        assert [len(each.attention) for each in among] == [len(each) for each in batch]
-        assert_same(among[place], alone, INVARIANT)
+    among = engine.run(batch)
+    assert [len(each.attention) for each in among] == [len(each) for each in batch]
+    assert_same(among[place], alone, INVARIANT)
 
 
 def test_both_engines_give_the_same_answers(bundles: Path, engine: OnnxEngine) -> None:
-    compiled = Engine(load_bundle(bundles / "default"), batch_sizes=(4,), token_buckets=(64,))
-    compiled.warm()
+    compiled = KerasEngine(load_bundle(bundles / "default"), batch_sizes=(4,), buckets=(64,), max_batch_tokens=1)
+    next(compiled.warm())
     texts = texts_of([0, 1, 5, 16, 17, 40, 64, 3, 2])
     for result, expected in zip(engine.run(texts), compiled.run(texts), strict=True):
         assert result.logits.dtype == result.attention.dtype == np.float32
         assert_same(result, expected, AGREES)
 
 
-def test_a_pass_in_a_shape_of_its_own_changes_nothing(engine: OnnxEngine) -> None:
-    texts = texts_of([3, 9, 12])
-    for result, expected in zip(engine.run_in(Shape(5, 48), texts), engine.run(texts), strict=True):
-        assert_same(result, expected, INVARIANT)
-    for shape in (Shape(2, 48), Shape(3, 11)):
-        with pytest.raises(ValueError, match="Expected texts that fit"):
-            engine.run_in(shape, texts)
-
-
 def test_several_threads_get_their_own_answers(engine: OnnxEngine) -> None:
     lists = [texts_of([seed + 1, 30, 7], seed) for seed in range(6)]
     expected = [engine.run(texts) for texts in lists]
-    wrong: list[BaseException] = []
-
-    def run(place: int) -> None:
-        try:
-            for _ in range(20):
-                for result, other in zip(engine.run(lists[place]), expected[place], strict=True):
-                    assert_same(result, other, INVARIANT)
-        except BaseException as error:
-            wrong.append(error)
-
-    threads = [threading.Thread(target=run, args=(place,)) for place in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(6) as pool:
+        for results, others in zip(pool.map(engine.run, lists * 20), expected * 20, strict=True):
+            for result, other in zip(results, others, strict=True):
+                assert_same(result, other, INVARIANT)
 
 
-def test_lengths_are_fine_and_nothing_is_compiled(engine: OnnxEngine) -> None:
-    assert engine.token_buckets == (16, 32, 48, 64)
-    assert not engine.warm_next()
-    assert (engine.compiled, engine.retraces) == ({}, 0)
-    assert engine.run([]) == engine.run_all([]) == []
+def test_a_text_that_is_too_long_is_refused(engine: OnnxEngine) -> None:
+    assert engine.buckets == (16, 32, 48, 64)
+    assert engine.run([]) == []
     with pytest.raises(ValueError, match=r"Expected at most 64 tokens, the largest bucket\. Received 65"):
         engine.run(texts_of([65]))
 
 
 def test_a_closed_engine_says_so(bundles: Path) -> None:
-    engine = OnnxEngine(load_onnx_bundle(bundles / "default"), largest_batch=8)
+    engine = OnnxEngine(load_onnx_bundle(bundles / "default"), buckets=BUCKETS)
     engine.close()
-    with pytest.raises(RuntimeError, match="This one is closed"):
+    with pytest.raises(RuntimeError, match="closed"):
         engine.run(texts_of([1]))
-
-
-def test_the_setting_picks_the_engine(bundles: Path) -> None:
-    for name, kind in (("keras", Engine), ("onnx", OnnxEngine)):
-        opened = open_engine(bundles / "default", Settings(engine=name))  # type: ignore[arg-type]
-        assert isinstance(opened, kind)
-        assert opened.name == name
-
-
-def test_an_engine_that_is_not_installed_says_what_to_install(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = service.inference.loading.find_spec
-    for engine, package, message in (
-        ("onnx", "onnxruntime", r"'onnxruntime', which .* pip install 'heed\[onnx\]'; or set HEED_ENGINE=keras"),
-        ("keras", "keras", r"'keras', which is not installed.* pip install 'heed\[cpu\]'; or set HEED_ENGINE=onnx"),
-    ):
-        monkeypatch.setattr(
-            service.inference.loading, "find_spec", lambda name, gone=package: None if name == gone else real(name)
-        )
-        with pytest.raises(EngineMissing, match=message):
-            prepare_process(Settings(engine=engine))  # type: ignore[arg-type]
-        with pytest.raises(EngineMissing, match=message):
-            open_engine(bundles / "default", Settings(engine=engine))  # type: ignore[arg-type]
 
 
 def test_the_service_answers_as_the_keras_engine_does(onnx_service: RunningService, bundles: Path) -> None:
@@ -203,7 +155,7 @@ async def main():
     assert registry.ready, registry.not_ready_reason
     await registry.close()
     assert LocalModel.load(settings).predict(["a dull film"])
-    assert open_for_scoring(settings).identity[0] == "onnx"
+    assert open_for_scoring(settings).identity[0] in ("OnnxEngine", "NativeEngine")
 
 asyncio.run(main())
 print(sorted({"keras", "tensorflow", "jax", "torch", "h5py", "onnx", "tf2onnx"} & set(sys.modules)))

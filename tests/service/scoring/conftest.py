@@ -8,7 +8,7 @@ import pytest
 
 from service.local import open_for_scoring
 from service.scoring.columns import Added
-from service.scoring.forward import FileEngine
+from service.scoring.forward import Scorer
 from service.scoring.run import Job, score
 from service.scoring.tables import table_at
 from service.settings import Settings
@@ -17,20 +17,20 @@ Score = Callable[..., tuple[int, int]]
 
 
 @pytest.fixture(scope="session")
-def engine(models_dir: Path) -> FileEngine:
+def scorer(models_dir: Path) -> Scorer:
     return open_for_scoring(Settings(models_dir=models_dir, token_buckets=(16, 64), max_batch_tokens=512))
 
 
 @pytest.fixture
-def score_file(engine: FileEngine) -> Score:
+def score_file(scorer: Scorer) -> Score:
     """`score_file(source, to, **options)`: rows and errors."""
 
     def score_file(source: Path | str, to: Path | str, **options: Any) -> tuple[int, int]:
         columns = {name: options.pop(name) for name in ("tokens", "explain", "prefix") if name in options}
         kind = options.pop("stream", "jsonl")
         job = {"column": "text", "window_rows": 4, **options}
-        added = Added(engine.bundle.card.labels, **columns)
+        added = Added(scorer.bundle.card.labels, **columns)
         tables = table_at(str(source), kind), table_at(str(to), kind)
-        return score(Job(*tables, added=added, **job), engine)
+        return score(Job(*tables, added=added, **job), scorer)
 
     return score_file
