@@ -1,60 +1,124 @@
-"""The engine of the kernels in C: any lengths, nothing to compile, nothing padded."""
+"""The engine whose forward passes are a kernel in C: any lengths, nothing to compile, nothing padded."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+import importlib
+import sys
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import structlog
 
-from models.bundle.parts import BundleParts
+from models.bundle.parts import MODEL_FILE, BundleParts
+from models.bundle.probe import Probe
+from models.bundle.verification import BundleError
+from models.bundle.weights import read_weights
+from models.native.forward import NativeForward, lanes
 from models.tokenizer import UNKNOWN_ID
-from service.inference.engine import Engine, Result, buckets_up_to, by_bucket
+from service.inference.engine import Engine, Result
 
-if TYPE_CHECKING:
-    from service.inference.native_classifier import NativeClassifier
+_LEAST_LANES = 8
+"""With narrower vectors XLA and ONNX Runtime are faster."""
+
+log = structlog.get_logger(__name__)
 
 
 def native_engine(bundle: BundleParts, *, buckets: Sequence[int], largest_batch: int) -> Engine | None:
-    """Return an engine for this bundle; None if there are no kernels for it."""
-    model = getattr(bundle, "model", None)
-    if not hasattr(model, "layers"):  # not Keras'
-        return None
-    from service.inference.native_classifier import NativeClassifier
+    """Return an engine that runs `bundle` on a kernel, if there is one for it here.
 
-    classifier = NativeClassifier.of(model)
-    return None if classifier is None else NativeEngine(bundle, classifier, buckets, largest_batch)
+    None where the bundle has no index of its weights, the kernels are not compiled or not wanted, the processor has no
+    wide vectors, Keras computes on a GPU, or the kernel's outputs differ from the bundle's probe.
+
+    Args:
+        bundle: loaded with Keras or without.
+        buckets: lengths in rising order; texts are counted and grouped by the next one up.
+        largest_batch: texts in a forward pass, at most.
+    """
+    if bundle.kernel is None or bundle.probe is None or lanes() < _LEAST_LANES or _keras_has_gpu():
+        return None
+    try:
+        weights = read_weights(bundle.path / MODEL_FILE, bundle.kernel)
+        forward = NativeForward(weights, temperature=(bundle.card.config.get("attention") or {}).get("temperature", 1))
+        difference = _difference(forward, bundle.probe)
+    except (BundleError, ValueError, TypeError, AttributeError, MemoryError) as error:  # whatever the card claims
+        difference = str(error)
+    if difference is not None:
+        log.warning("no kernel for this model", model=bundle.card.name, reason=difference)
+        return None
+    longest = bundle.card.max_tokens
+    last = next((bucket for bucket in buckets if bucket >= longest), longest)
+    kept = (*(bucket for bucket in buckets if bucket < longest), last)
+    return NativeEngine(forward, buckets=kept, largest_batch=largest_batch)
 
 
 class NativeEngine:
-    """Runs one bundle's model on texts as they come."""
+    """An `Engine` over a kernel. The outputs for a text are the same to the last bit in any batch.
 
-    def __init__(
-        self, bundle: BundleParts, classifier: "NativeClassifier", buckets: Sequence[int], largest_batch: int
-    ) -> None:
-        self.buckets = buckets_up_to(bundle.card.max_tokens, buckets)
-        self._classifier = classifier
+    Args:
+        forward: the kernel.
+        buckets: lengths in rising order; no text may be longer than the last.
+        largest_batch: texts in a forward pass, at most.
+    """
+
+    name = "native"
+
+    def __init__(self, forward: NativeForward, *, buckets: Sequence[int], largest_batch: int) -> None:
+        self.buckets: Sequence[int] = tuple(buckets)
+        self._forward = forward
         self._largest_batch = largest_batch
         self._closed = False
 
     def warm(self) -> Iterator[None]:
-        """Run a first pass."""
+        """Run one text; there is nothing to compile."""
         self.run([np.array([UNKNOWN_ID], np.int32)])
         yield
 
     def run(self, ids: Sequence[np.ndarray]) -> list[Result]:
-        """Return the results of texts given as int32[tokens] each, in order."""
+        """Return the results of texts given as int32[tokens] each, in order; texts of similar length go together.
+
+        Raises:
+            ValueError: a text is longer than the largest bucket, or an id is out of range.
+            RuntimeError: the engine is closed.
+        """
         if self._closed:
-            raise RuntimeError("The engine is closed.")
+            raise RuntimeError("Expected an engine that is open. This one is closed.")
+        longest = max(map(len, ids), default=0)
+        if bisect_left(self.buckets, longest) == len(self.buckets):
+            raise ValueError(
+                f"Expected at most {self.buckets[-1]} tokens, the largest bucket. Received {longest}; "
+                "cut the text to the max_tokens of its model."
+            )
+        places = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
         results: dict[int, Result] = {}
-        for _, places in by_bucket(ids, self.buckets):
-            for start in range(0, len(places), self._largest_batch):
-                part = places[start : start + self._largest_batch]
-                results |= zip(part, self._classifier([ids[place] for place in part]), strict=True)
+        for at in range(0, len(places), self._largest_batch):
+            batch = places[at : at + self._largest_batch]
+            outputs, finite = self._forward([ids[place] for place in batch])
+            results |= {place: Result(*output, finite or None) for place, output in zip(batch, outputs, strict=True)}
         return [results[place] for place in range(len(ids))]
 
-    def facts(self) -> dict[str, float]:
-        """Return no figures: nothing is compiled."""
+    def facts(self) -> Mapping[str, float]:
+        """Return nothing: a kernel has no figures of its own."""
         return {}
 
     def close(self) -> None:
         """Run nothing any more."""
         self._closed = True
+
+
+def _difference(forward: NativeForward, probe: Probe) -> str | None:
+    """Describe where a kernel's outputs differ from the probe's; None if they agree."""
+    outputs, _ = forward([np.array(text.ids, np.int32) for text in probe.texts])
+    names = ("logits", "attention", "contributions")
+    return probe.difference({name: [getattr(output, name) for output in outputs] for name in names})
+
+
+def _keras_has_gpu() -> bool:
+    """Whether Keras is loaded and computes on something else than a processor."""
+    keras = sys.modules.get("keras")
+    if keras is None:
+        return False
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return bool(importlib.import_module(backend).config.list_physical_devices("GPU"))
+    if backend == "jax":
+        return bool(importlib.import_module(backend).default_backend() != "cpu")
+    return bool(importlib.import_module(backend).cuda.is_available())
