@@ -8,21 +8,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pytest
 from fastapi import Request
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from models.bundle.store import load_bundle
 from service.http.app import create_app
 from service.http.pipeline import THREAD_CHARACTERS, unless_client_leaves
 from service.http.schemas import PredictResponse
-from service.inference.engine import Result
-from service.inference.errors import ClientGone, PredictionFailed
-from service.offsets import OFFSET_ENCODINGS
-from service.predictions import describe_prediction
+from service.inference.errors import ClientGone
+from service.predictions import OFFSET_ENCODINGS
 from service.settings import Settings
 from tests.service.running import AppClient, client_of, ready_client_of
 
@@ -84,47 +80,6 @@ def test_tokens_are_the_very_slices_of_any_text(client: AppClient, text: str, en
         assert end <= token["start"] < token["end"]
         end = token["end"]
     assert explained(prediction) == pytest.approx(log_odds(prediction), abs=1e-4)
-
-
-@in_one_app
-@given(seed=st.integers(0, 10_000), size=st.floats(0, 2), tokens=st.integers(1, 60))
-def test_contributions_add_up_however_certain_the_model_is(
-    settings: Settings, seed: int, size: float, tokens: int
-) -> None:
-    bundle = load_bundle(settings.models_dir / "default")
-    generator = np.random.default_rng(seed)
-    contributions = generator.normal(size, size, tokens).astype(np.float32)
-    base = bundle.base_log_odds(1)
-    assert base is not None
-    difference = base * bundle.card.temperature + contributions.sum(dtype=np.float64)
-    result = Result(
-        logits=np.array([0, difference], np.float32),
-        attention=generator.dirichlet(np.ones(tokens)).astype(np.float32),
-        contributions=contributions,
-    )
-    text = "it " * tokens
-    written = json.loads(json.dumps(describe_prediction(bundle, text, bundle.tokenizer.encode(text, 64), result)))
-    assert explained(written) == pytest.approx(log_odds(written), abs=1e-4)
-    assert sum(token["weight"] for token in written["tokens"]) == pytest.approx(1, abs=1e-5)
-    likeliest = written["probability"]
-    if 0.5 < likeliest < 1 - 1e-8:  # with two labels, one probability is all a client needs
-        sign = 1 if written["label"] == "positive" else -1
-        assert sign * math.log(likeliest / (1 - likeliest)) == pytest.approx(explained(written), abs=1e-3)
-
-
-def test_a_mechanism_without_exact_contributions_says_so(settings: Settings) -> None:
-    bundle = load_bundle(settings.models_dir / "default")
-    result = Result(np.zeros(2, np.float32), np.ones(1, np.float32), None)
-    written = describe_prediction(bundle, "dull", bundle.tokenizer.encode("dull", 64), result)
-    assert written["base_log_odds"] is None
-    assert [token["contribution"] for token in written["tokens"]] == [None]
-
-
-def test_logits_that_are_no_numbers_are_a_failed_prediction_and_never_null(settings: Settings) -> None:
-    bundle = load_bundle(settings.models_dir / "default")
-    result = Result(np.array([np.nan, 0], np.float32), np.ones(1, np.float32), None)
-    with pytest.raises(PredictionFailed, match="not a finite number"):
-        describe_prediction(bundle, "dull", bundle.tokenizer.encode("dull", 64), result)
 
 
 def test_the_answers_shape_does_not_depend_on_what_was_asked(client: AppClient) -> None:
