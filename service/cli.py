@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from service.scoring.rows import WINDOW_ROWS
-from service.settings import Settings
+from service.settings import Settings, faults_in
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve sentiment classifiers, or try one here.")
 
@@ -175,7 +175,7 @@ def _settings(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        _fail("\n".join(f"{'.'.join(map(str, each['loc'])) or 'settings'}: {each['msg']}" for each in error.errors()))
+        _fail("\n".join(faults_in(error, [name for name, value in given.items() if value is not None])))
 
 
 def _fail(message: str) -> NoReturn:

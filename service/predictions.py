@@ -1,53 +1,53 @@
-"""From what a model said of a text to what the client is told: calibrated scores, tokens with their spans, warnings."""
+"""Turn a model's result for a text into its answer: calibrated scores, tokens with offsets, warnings."""
 
-import math
-from typing import Any, NamedTuple
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import orjson
 
 from models.bundle.card import BundleCard
 from models.bundle.parts import BundleParts
+from models.calibration import probabilities
 from models.tokenizer import UNKNOWN_ID, Encoding
-from service.http.schemas import WarningCode
 from service.inference.engine import Result
 from service.inference.errors import PredictionFailed
-from service.native_answers import write_tokens
-from service.offsets import OffsetEncoding, unit_offsets
+
+try:
+    from models.native.tokens_json import write_tokens
+except ImportError:  # an installation without the kernels
+    write_tokens = None  # type: ignore[assignment]
 
 WEIGHT_DIGITS = 6
 """Significant digits of a weight: the sum over a text stays 1 within 1e-6."""
 
 SCORE_DIGITS = 12
-"""Significant digits of a score: a client that takes ln(p / (1 - p)) is right within 1e-4 up to p = 0.99999999."""
+"""Significant digits of a score: ln(p / (1 - p)) is right within 1e-4 up to p = 0.99999999."""
 
 CONTRIBUTION_DECIMALS = 8
-"""Decimals of a contribution: a thousand rounded ones are off by less than 1e-5 together."""
+"""Decimals of a contribution: rounding a thousand of them changes their sum by less than 1e-5."""
+
+OffsetEncoding = Literal["codepoint", "utf16", "utf8"]
+OFFSET_ENCODINGS: tuple[OffsetEncoding, ...] = get_args(OffsetEncoding)
+
+
+class WarningCode(StrEnum):
+    """What a reader of a prediction should know."""
+
+    TRUNCATED = "truncated"
+    """The text has more tokens than the model reads."""
+    MOSTLY_UNKNOWN = "mostly_unknown"
+    """More than half of the tokens read are not in the vocabulary."""
 
 
 def describe_model(card: BundleCard) -> dict[str, Any]:
-    """The `model` of a response."""
+    """Return the `model` of a response."""
     return {
         "name": card.name,
         "version": card.version,
         "mechanism": card.mechanism,
         "attention_is": card.attention_is,
     }
-
-
-def calibrated_scores(logits: np.ndarray, temperature: float) -> list[float]:
-    """A probability for each label from logits float32[labels], never clipped.
-
-    Raises:
-        PredictionFailed: a logit is not a number.
-    """
-    scaled = [logit / temperature for logit in logits.tolist()]  # for so few, plain numbers are quicker than NumPy
-    if not all(map(math.isfinite, scaled)):
-        raise PredictionFailed("The model gave a logit that is not a finite number for this text.")
-    largest = max(scaled)
-    exponentials = [math.exp(logit - largest) for logit in scaled]
-    total = sum(exponentials)
-    return [exponential / total for exponential in exponentials]
 
 
 def describe_prediction(
@@ -61,30 +61,33 @@ def describe_prediction(
     offset_encoding: OffsetEncoding = "codepoint",
     for_json: bool = False,
 ) -> dict[str, Any]:
-    """One entry of `predictions`, of the shape `schemas.Prediction`.
+    """Return one entry of `predictions`, of the shape `schemas.Prediction`.
 
     Args:
         bundle: The bundle whose model gave `result`.
-        text: The very text that was sent.
-        encoding: What the tokenizer made of it, of at least one token.
-        result: What the model said about it.
+        text: The text exactly as it was sent.
+        encoding: Its tokens, at least one.
+        result: The model's result for it.
         attention: Whether to give tokens.
         top_tokens: How many of them, the heaviest; None: all.
-        offset_encoding: What their offsets count.
-        for_json: Whether it is for `orjson` alone, so that its tokens may be JSON already.
+        offset_encoding: The unit of their offsets.
+        for_json: Let `tokens` be an `orjson.Fragment`, which the kernel writes faster than dicts can be made.
+
+    Raises:
+        PredictionFailed: a logit is not a finite number.
     """
-    labels = bundle.card.labels
-    scores = calibrated_scores(result.logits, bundle.card.temperature)
+    labels, temperature = bundle.card.labels, bundle.card.temperature
+    if not np.isfinite(result.logits).all():
+        raise PredictionFailed("The model gave a logit that is not a finite number for this text.")
+    scores = probabilities(result.logits, temperature).tolist()
     winner = max(range(len(scores)), key=scores.__getitem__)
     target = 1 if len(labels) == 2 else winner
     shown = [float(f"{score:.{SCORE_DIGITS}g}") for score in scores]
     tokens: Any = []
     if attention:
         columns = _columns(text, encoding, result, top_tokens, offset_encoding)
-        written = _write_tokens(text, columns, bundle.card.temperature) if for_json else None
-        tokens = (
-            _describe_tokens(text, columns, bundle.card.temperature) if written is None else orjson.Fragment(written)
-        )
+        written = _write_tokens(text, columns, temperature) if for_json else None
+        tokens = _describe_tokens(text, columns, temperature) if written is None else orjson.Fragment(written)
     return {
         "label": labels[winner],
         "probability": shown[winner],
@@ -101,17 +104,41 @@ def describe_prediction(
     }
 
 
+def unit_offsets(text: str, offsets: np.ndarray, encoding: OffsetEncoding) -> np.ndarray:
+    """Convert code point offsets into `text` to another unit.
+
+    Args:
+        text: Unicode text without lone surrogates.
+        offsets: integer[...], each from 0 to `len(text)`.
+        encoding: The unit: `codepoint` (Python), `utf16` (JavaScript, Java, C#) or `utf8` (Go, Rust, bytes).
+
+    Returns:
+        integer[...], the same places in that unit.
+    """
+    if encoding == "codepoint" or text.isascii():
+        return offsets
+    code_points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)  # [len(text)]
+    units = np.ones(len(code_points), dtype=np.int64)
+    units += code_points >= 0x10000  # a surrogate pair, or the fourth byte
+    if encoding == "utf8":
+        units += code_points >= 0x80
+        units += code_points >= 0x800
+    before = np.concatenate([[0], np.cumsum(units)])  # [len(text) + 1]: units before each place
+    converted: np.ndarray = before[offsets]
+    return converted
+
+
 class _Columns(NamedTuple):
-    """What is said of the tokens that are shown, in text order.
+    """The tokens to show, in text order.
 
     Attributes:
         ids: int32[tokens].
         starts: int32[tokens], offsets in code points.
         ends: int32[tokens].
-        starts_shown: integer[tokens], offsets as the client counts.
+        starts_shown: integer[tokens], offsets in the client's unit.
         ends_shown: integer[tokens].
         weights: float32[tokens].
-        contributions: float32[tokens], not divided by the temperature; None where they are not exact.
+        contributions: float32[tokens], not divided by the temperature; None if the mechanism has no exact ones.
     """
 
     ids: np.ndarray
@@ -143,7 +170,9 @@ def _columns(
 
 
 def _write_tokens(text: str, columns: _Columns, temperature: float) -> bytes | None:
-    """`_describe_tokens` as a JSON array; None where that cannot be written in C."""
+    """Return the tokens as a JSON array written by the kernel; None if it is missing or cannot write them."""
+    if write_tokens is None:
+        return None
     places = shown = (columns.starts_shown, columns.ends_shown)
     if not text.isascii():
         starts, ends = unit_offsets(text, np.stack((columns.starts, columns.ends)), "utf8")
@@ -158,15 +187,16 @@ def _write_tokens(text: str, columns: _Columns, temperature: float) -> bytes | N
         temperature=temperature,
         contribution_decimals=CONTRIBUTION_DECIMALS,
         ids=columns.ids,
+        unknown_id=UNKNOWN_ID,
     )
 
 
 def _describe_tokens(text: str, columns: _Columns, temperature: float) -> list[dict[str, Any]]:
-    """Tokens in text order, as plain dicts: an object a token would cost more than the rest of the answer."""
+    """Return the tokens as plain dicts: typed objects would cost more than the rest of the answer."""
     contributions: list[float | None] = [None] * len(columns.ids)
     if columns.contributions is not None:
-        shares = columns.contributions.astype(np.float64) / temperature
-        contributions = (np.round(shares, CONTRIBUTION_DECIMALS) + 0.0).tolist()  # + 0.0: no "-0.0"
+        scaled = columns.contributions.astype(np.float64) / temperature
+        contributions = (np.round(scaled, CONTRIBUTION_DECIMALS) + 0.0).tolist()  # + 0.0: no "-0.0"
     return [
         {"text": text[a:b], "start": start, "end": end, "weight": weight, "contribution": contribution, "known": known}
         for a, b, start, end, weight, contribution, known in zip(
@@ -189,11 +219,10 @@ def _base_log_odds(bundle: BundleParts, target: int) -> float | None:
 
 def _warnings(encoding: Encoding) -> list[dict[str, str]]:
     found = []
-    read = len(encoding.ids)
+    read, unknown = len(encoding.ids), encoding.unknown
     if encoding.tokens_total > read:
         message = f"The text has {encoding.tokens_total} tokens; the first {read} were read."
         found.append({"code": WarningCode.TRUNCATED.value, "message": message})
-    unknown = encoding.unknown
     if 2 * unknown > read:
         message = f"{unknown} of the {read} tokens read are not in the vocabulary."
         found.append({"code": WarningCode.MOSTLY_UNKNOWN.value, "message": message})
@@ -201,7 +230,7 @@ def _warnings(encoding: Encoding) -> list[dict[str, str]]:
 
 
 def _round_to_digits(values: np.ndarray, digits: int) -> np.ndarray:
-    """Non-negative float64[n], rounded to significant digits; zeros stay zeros."""
+    """Round non-negative float64[n] to significant digits; zeros stay zeros."""
     exponents = digits - 1 - np.floor(np.log10(values, where=values > 0, out=np.zeros_like(values)))
     scale = 10.0 ** np.minimum(exponents, 300)
     rounded: np.ndarray = np.where(exponents > 300, values, np.round(values * scale) / scale)  # 300: no overflow

@@ -1,38 +1,65 @@
-"""The settings of the service: one table, read from `HEED_*` environment variables, documented from itself.
+"""The settings of the service, read from `HEED_*` environment variables.
 
-`python -m service.settings` prints the table as Markdown; it is `docs/settings.md`.
+`python -m service.settings` prints them as a Markdown table, which is `docs/settings.md`.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_PREFIX = "HEED_"
 
 
 def _split_at_commas(value: Any) -> Any:
-    """`"1, 8,32"` -> `["1", "8", "32"]`; what is a sequence already stays as it is."""
+    """Split `"1, 8,32"` into `["1", "8", "32"]`; a sequence stays as it is."""
     if isinstance(value, str):
         return [part for part in (each.strip() for each in value.split(",")) if part]
     return value
 
 
+def _split_keys(value: Any) -> Any:
+    """Split keys at commas.
+
+    Raises:
+        ValueError: there is text but no key in it. Taking that for "no keys" would open the service by mistake.
+    """
+    keys = _split_at_commas(value)
+    if isinstance(value, str) and not keys:
+        raise ValueError("expected keys separated by commas, or an empty value for a service without keys.")
+    return keys
+
+
 # NoDecode: an environment variable holds a plain comma separated list, not JSON.
-IntegerList = Annotated[tuple[PositiveInt, ...], NoDecode, BeforeValidator(_split_at_commas)]
-SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_at_commas)]
+Size = Annotated[int, Field(gt=0, lt=2**31)]
+IntegerList = Annotated[tuple[Size, ...], NoDecode, BeforeValidator(_split_at_commas)]
+StringList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
+SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
 
 
 class Settings(BaseSettings):
-    """Every setting, its default and what it does. `Settings(port=9000)` overrides, `HEED_PORT=9000` as well."""
+    """Every setting with its default. `Settings(port=9000)` overrides one, and so does `HEED_PORT=9000`."""
 
-    model_config = SettingsConfigDict(env_prefix="HEED_", frozen=True, extra="forbid", validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_default=True
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for every interface.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     models_dir: Path = Field(Path("models/saved"), description="Folder whose sub-folders are the bundles to serve.")
     default_model: str = Field("default", min_length=1, description="Model that answers a request that names none.")
     api_keys: SecretList = Field(
-        (), description="Comma separated keys, any of which opens the service; none: it is open."
+        (), description="Comma separated keys, any of which opens the service. Without keys it is open to everyone."
+    )
+    cors_origins: StringList = Field(
+        (), description="Comma separated origins whose pages may call the service from a browser; `*` for all."
+    )
+    root_path: str = Field(
+        "",
+        pattern="^(/.*[^/])?$",
+        description="Path prefix under which a proxy publishes the service, such as `/heed`.",
     )
     engine: Literal["keras", "onnx"] = Field(
         "keras",
@@ -44,7 +71,17 @@ class Settings(BaseSettings):
         description="Use the kernels in C where they are compiled: for the tokenizer, for answers and, on a processor, "
         "for the forward passes of the models that they know, whichever `engine` is set.",
     )
-    deadline_seconds: float = Field(30.0, gt=0, description="Longest wait for an answer, queue and compute together.")
+    deadline_seconds: float = Field(
+        30.0, gt=0, description="Longest wait for an answer once the request is read: tokenizing, queue and compute."
+    )
+    head_seconds: float = Field(
+        10.0, gt=0, description="Longest time for a request's head, and for a connection to stay open unused."
+    )
+    body_seconds: float = Field(30.0, gt=0, description="Longest time for a request's body.")
+    write_seconds: float = Field(30.0, gt=0, description="Longest time for a client to take its answer.")
+    max_connections: PositiveInt = Field(
+        1000, description="Open connections. Beyond it, the one that has sent no whole request for longest is closed."
+    )
     max_queued_tokens: PositiveInt = Field(131_072, description="Tokens admitted and not yet answered; beyond it, 429.")
     batch_sizes: IntegerList = Field(
         (1, 4, 8), description="Texts in a forward pass; Keras compiles these, other engines run up to the last."
@@ -71,6 +108,17 @@ class Settings(BaseSettings):
         "info", description="Least severity that is logged."
     )
 
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _ignore_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_blanks(cls, values: Any) -> Any:
+        """Let blank values mean the default, except for keys, where a blank may be a mistake that opens the service."""
+        return {name: value for name, value in values.items() if name == "api_keys" or not _is_blank(value)}
+
     @model_validator(mode="after")
     def _check_shapes(self) -> Self:
         for name, sizes in (("batch_sizes", self.batch_sizes), ("token_buckets", self.token_buckets)):
@@ -79,13 +127,28 @@ class Settings(BaseSettings):
         return self
 
 
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
+def faults_in(error: ValidationError, given: Collection[str] = ()) -> list[str]:
+    """Describe each wrong setting in a line: its variable, or its option if it is in `given`, its value, and why."""
+    lines = []
+    for each in error.errors():
+        name = str(each["loc"][0]) if each["loc"] else ""
+        where = f"--{name.replace('_', '-')}" if name in given else f"{_PREFIX}{name.upper()}" if name else "settings"
+        received = "" if name in ("api_keys", "") else f" Received {each['input']!r}."
+        lines.append(f"{where}: {each['msg'].removeprefix('Value error, ')}{'.' if received else ''}{received}")
+    return lines
+
+
 def settings_table() -> str:
-    """`docs/settings.md`: every setting as a Markdown table, derived from `Settings`."""
-    prefix = Settings.model_config["env_prefix"]
+    """Return `docs/settings.md`: every setting as a row of a Markdown table."""
     lines = [
         "# Settings",
         "",
         "Read from the environment when the service starts. Lists are comma separated.",
+        "A blank value means the default.",
         "This page is printed by `python -m service.settings`.",
         "",
         "| variable | default | what it does |",
@@ -94,7 +157,7 @@ def settings_table() -> str:
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else field.default
         shown = ",".join(str(each) for each in default) if isinstance(default, tuple) else str(default)
-        lines.append(f"| `{prefix}{name.upper()}` | {f'`{shown}`' if shown else 'none'} | {field.description} |")
+        lines.append(f"| `{_PREFIX}{name.upper()}` | {f'`{shown}`' if shown else 'none'} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 

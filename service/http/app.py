@@ -1,90 +1,106 @@
-"""The HTTP service: its lifespan and its routes, each as thin as it can be."""
+"""The FastAPI app: its lifespan and its routes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.bundle.card import BundleCard
 from service import VERSION
+from service.http.keys import SECURITY_SCHEMES, KeyCheck
 from service.http.metrics import Metrics
-from service.http.middleware import BodyLimit, key_requirement
-from service.http.observe import Observe
-from service.http.openapi import PREDICTING, describe, json_body, problems, success
-from service.http.predict import PREDICT_PATH, ShortRoad, predict, refuse_while_draining
-from service.http.responses import json_response, problem_response
-from service.http.schemas import Health, ModelList, PredictRequest, PredictResponse
-from service.inference.errors import (
+from service.http.middleware import Observe
+from service.http.openapi import PREDICTING, describe, json_body, path_parameter, problems, success
+from service.http.predict import predict, refuse_while_draining
+from service.http.problems import (
     ClientGone,
-    HeedError,
     InternalError,
-    NotReady,
     Unauthorised,
-    UnknownModel,
     UnknownRoute,
     WrongMethod,
+    problem_response,
 )
+from service.http.schemas import Health, ModelList, PredictRequest, PredictResponse
+from service.inference.errors import HeedError, NotReady, UnknownModel
 from service.inference.registry import Registry
 from service.predictions import describe_model
 from service.settings import Settings
 
-health = APIRouter(tags=["operations"])
-keyed = APIRouter()
-"""The routes that need a key, where keys are set."""
+_ASSETS = "static-offline-docs"
+_DOCUMENTATION = {"tryItOutEnabled": True, "displayRequestDuration": True}
+_CORS_HEADERS = ("Authorization", "Content-Encoding", "Content-Type", "X-API-Key", "X-Request-Id")
+_CORS_EXPOSED = ("Retry-After", "Server-Timing", "X-Request-Id")
+
+
+class RawRoute(APIRoute):
+    """A route whose endpoint takes the raw request and returns the response.
+
+    FastAPI documents it, but solves no dependencies and serialises nothing. A route with dependencies needs an API key.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what is called for a request."""
+        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        if not self.dependencies:
+            return endpoint
+
+        async def checked(request: Request) -> Response:
+            request.app.state.check_key(request.scope)
+            return await endpoint(request)
+
+        return checked
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The service as an ASGI app; without `settings` they are read from the environment.
+    """Return the service as an ASGI app; without `settings` they are read from the environment.
 
-    `app.state` holds `settings`, `registry`, `metrics` and `draining`.
+    `app.state` holds `settings`, `registry`, `metrics`, `check_key` and `draining`.
     """
     settings = settings or Settings()
     app = FastAPIOffline(
+        docs_url=None,
+        static_url=f"/{_ASSETS}",
         title="Heed",
         summary="Sentiment classifiers that say where they looked.",
         version=VERSION,
         lifespan=_lifespan,
         redirect_slashes=False,
-        swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
     )
     app.state.settings = settings
     app.state.registry = Registry(settings)
     app.state.metrics = Metrics()
     app.state.metrics.show_models(app.state.registry)
+    app.state.check_key = KeyCheck(settings.api_keys)
     app.state.draining = False
-    app.include_router(keyed, dependencies=[Depends(key_requirement(settings.api_keys))])
-    app.include_router(health)
-    app.add_exception_handler(HeedError, _answer_problem)
+    _add_routes(app)
+    app.add_exception_handler(HeedError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(ClientDisconnect, _answer_disconnect)
-    app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=_CORS_HEADERS,
+            expose_headers=_CORS_EXPOSED,
+        )
     app.add_middleware(Observe, metrics=app.state.metrics)  # added last, so outermost
-    app.state.short_road = Observe(
-        BodyLimit(ShortRoad(settings), max_body_bytes=settings.max_body_bytes), metrics=app.state.metrics
-    )
     document = describe(app, settings)
     app.openapi = lambda: document  # type: ignore[method-assign]
+    for route in app.routes:  # not before the document is made, which would describe HEAD apart from GET
+        if isinstance(route, APIRoute) and route.endpoint in (livez, startupz, readyz):
+            route.methods = {"GET", "HEAD"}
     return app
-
-
-def past_the_framework(app: FastAPI) -> ASGIApp:
-    """`app` as it is served: the requests that there are many of go past all of its layers."""
-    short_road = app.state.short_road
-
-    async def fork(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == PREDICT_PATH and scope["method"] == "POST":
-            scope["app"] = app
-            await short_road(scope, receive, send)
-        else:
-            await app(scope, receive, send)
-
-    return fork
 
 
 @asynccontextmanager
@@ -98,23 +114,67 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await registry.close()
 
 
-keyed.post(
-    PREDICT_PATH,
-    tags=["predictions"],
-    summary="Classify texts and see where the model looked",
-    response_model=PredictResponse,
-    responses=success("One prediction a text, in their order.", "Server-Timing") | problems(*PREDICTING),
-    openapi_extra=json_body(PredictRequest),
-)(predict)
+def _add_routes(app: FastAPI) -> None:
+    app.router.route_class = RawRoute
+    keyed = list(SECURITY_SCHEMES)
+    app.add_api_route(
+        "/predict",
+        predict,
+        methods=["POST"],
+        dependencies=keyed,
+        tags=["predictions"],
+        summary="Classify texts and see where the model looked",
+        response_model=PredictResponse,
+        responses=success("One prediction per text, in their order.", "Server-Timing") | problems(*PREDICTING),
+        openapi_extra=json_body(PredictRequest),
+    )
+    app.add_api_route(
+        "/models",
+        list_models,
+        dependencies=keyed,
+        tags=["models"],
+        summary="List the models",
+        response_model=ModelList,
+        responses=success("The loaded models, and the refused bundles.") | problems(Unauthorised, InternalError),
+    )
+    app.add_api_route(
+        "/models/{name}",
+        show_model,
+        dependencies=keyed,
+        tags=["models"],
+        summary="Show a model's card",
+        response_model=BundleCard,
+        responses=success("How the model was made, how good it is, and how far to trust its weights.")
+        | problems(Unauthorised, UnknownModel, InternalError, NotReady),
+        openapi_extra=path_parameter("name", "Name of a loaded model.", "default"),
+    )
+    app.add_api_route(
+        "/metrics",
+        show_metrics,
+        dependencies=keyed,
+        tags=["operations"],
+        summary="Prometheus metrics",
+        response_class=Response,
+        responses=success("Prometheus' text format.") | problems(Unauthorised, InternalError),
+    )
+    probes: tuple[tuple[str, Callable[[Request], Awaitable[Response]], str, str, tuple[type[HeedError], ...]], ...] = (
+        ("/livez", livez, "Is the process alive?", "The process answers.", ()),
+        ("/startupz", startupz, "Is the first load over?", "The first load is over.", (NotReady,)),
+        ("/readyz", readyz, "Are predictions answered?", "Predictions are answered.", (NotReady,)),
+    )
+    for path, endpoint, question, answer, failures in probes:
+        app.add_api_route(
+            path,
+            endpoint,
+            tags=["operations"],
+            summary=question,
+            response_model=Health,
+            responses=success(answer) | problems(InternalError, *failures),
+        )
+    app.add_route("/", start_page, include_in_schema=False)
+    app.add_route("/docs", show_documentation, include_in_schema=False)
 
 
-@keyed.get(
-    "/models",
-    tags=["models"],
-    summary="What is served",
-    response_model=ModelList,
-    responses=success("The loaded models, and the bundles that were refused.") | problems(Unauthorised, InternalError),
-)
 async def list_models(request: Request) -> Response:
     """List the loaded models, and the bundles that were refused with the reason."""
     registry: Registry = request.app.state.registry
@@ -124,99 +184,81 @@ async def list_models(request: Request) -> Response:
     ]
     refused = [{"name": name, "reason": reason} for name, reason in registry.refused.items()]
     default = request.app.state.settings.default_model
-    return json_response({"default": default, "models": models, "refused": refused})
+    return _json_response({"default": default, "models": models, "refused": refused})
 
 
-@keyed.get(
-    "/models/{name}",
-    tags=["models"],
-    summary="A model's card",
-    response_model=BundleCard,
-    responses=success("How the model was made, how good it is, and how far its weights can be trusted.")
-    | problems(Unauthorised, UnknownModel, InternalError, NotReady),
-)
-async def show_model(request: Request, name: str) -> Response:
-    """Show how a model was made, how good it is, and how far its weights can be trusted."""
+async def show_model(request: Request) -> Response:
+    """Show how a model was made, how good it is, and how far to trust its weights."""
     registry: Registry = request.app.state.registry
-    return json_response(registry.get(name).bundle.card.model_dump(mode="json"))
+    return _json_response(registry.get(request.path_params["name"]).bundle.card.model_dump(mode="json"))
 
 
-@keyed.get(
-    "/metrics",
-    tags=["operations"],
-    summary="Prometheus metrics",
-    response_class=Response,
-    responses=success("Prometheus' text format.") | problems(Unauthorised, InternalError),
-)
 async def show_metrics(request: Request) -> Response:
-    """Show counts and times for Prometheus; nothing in them is of a review."""
+    """Show counts and times for Prometheus. They hold nothing of a review."""
     return Response(request.app.state.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-@health.get("/", include_in_schema=False)
-async def start_page() -> Response:
-    """Lead whoever opens the bare address in a browser to the documentation."""
-    return RedirectResponse("docs")
+async def livez(request: Request) -> Response:
+    """Say that the process answers."""
+    return _json_response({"status": "alive"})
 
 
-@health.get(
-    "/livez",
-    summary="Is the process alive?",
-    response_model=Health,
-    responses=success("The process answers.") | problems(InternalError),
-)
-async def livez() -> Response:
-    """Tell that the process answers."""
-    return json_response({"status": "alive"})
-
-
-@health.get(
-    "/startupz",
-    summary="Is the first load over?",
-    response_model=Health,
-    responses=success("The first load is over.") | problems(InternalError, NotReady),
-)
 async def startupz(request: Request) -> Response:
-    """Tell whether the first load of the bundles is over."""
+    """Say whether the first load of the bundles is over."""
     if not request.app.state.registry.started:
         raise NotReady("The models are being loaded.")
-    return json_response({"status": "started"})
+    return _json_response({"status": "started"})
 
 
-@health.get(
-    "/readyz",
-    summary="Are predictions answered?",
-    response_model=Health,
-    responses=success("Predictions are answered.") | problems(InternalError, NotReady),
-)
 async def readyz(request: Request) -> Response:
-    """Tell whether predictions are answered: a model is warm, the last forward pass was sound, nothing is draining."""
+    """Say whether predictions are answered: a model is warm, the last forward pass was sound, nothing is draining."""
     refuse_while_draining(request.app.state)
     registry: Registry = request.app.state.registry
     if not registry.ready:
         raise NotReady(registry.not_ready_reason or "No model is ready.")
-    return json_response({"status": "ready"})
+    return _json_response({"status": "ready"})
 
 
-async def _answer_problem(request: Request, error: Exception) -> Response:
+async def start_page(request: Request) -> Response:
+    """Redirect a browser at the bare address to the documentation."""
+    return RedirectResponse("docs")
+
+
+async def show_documentation(request: Request) -> Response:
+    """Show the API and try it. All addresses are relative, so that any prefix of a proxy may stand before them."""
+    return get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title="Heed",
+        swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{_ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{_ASSETS}/favicon.png",
+        swagger_ui_parameters=_DOCUMENTATION,
+    )
+
+
+def _json_response(document: Any) -> Response:
+    return Response(orjson.dumps(document), media_type="application/json")
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HeedError)
-    return problem_response(error, request.scope)
+    return problem_response(error, request.scope["path"])
 
 
 async def _answer_disconnect(request: Request, error: Exception) -> Response:
-    return problem_response(ClientGone(), request.scope)
+    """Answer for the log and the metrics alone: the client left, or the server closed the connection."""
+    return problem_response(request.scope.get("heed.refusal") or ClientGone(), request.scope["path"])
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
-    """Starlette's own refusals: no such path, or not that method."""
+    """Answer Starlette's own refusals: no such path, or not that method."""
     assert isinstance(error, HTTPException)
-    path = request.url.path
+    path = request.scope["path"]
+    problem: HeedError = InternalError()
     if error.status_code == 404:
-        return problem_response(
-            UnknownRoute(f"Nothing is served at {path[:100]!r}. See /docs for what is."), request.scope
-        )
-    if error.status_code == 405:
+        problem = UnknownRoute(f"Nothing is served at {path[:100]!r}. See /docs for what is.")
+    elif error.status_code == 405:
         allow = (error.headers or {}).get("Allow", "")
         detail = f"Expected one of the methods {allow} at {path!r}. Received {request.method[:20]}."
-        return problem_response(WrongMethod(detail, allow=allow), request.scope)
-    return problem_response(InternalError(), request.scope)
+        problem = WrongMethod(detail, allow=allow)
+    return problem_response(problem, path)

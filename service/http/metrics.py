@@ -1,4 +1,4 @@
-"""Prometheus metrics: what `GET /metrics` shows. No label and no value holds anything of a review."""
+"""Prometheus metrics, shown by `GET /metrics`. No label and no value holds anything of a review."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -32,10 +32,10 @@ class Metrics:
         self.request_seconds = Histogram(
             "heed_request_seconds", "Time to answer.", ["route"], buckets=_SECONDS, registry=registry
         )
-        self.under_way = 0
-        """Requests being answered now; counted in the event loop alone, where nothing need be locked."""
+        self.in_flight = 0
+        """Requests being answered now; changed in the event loop alone, so without a lock."""
         in_flight = Gauge("heed_requests_in_flight", "Requests being answered now.", registry=registry)
-        in_flight.set_function(lambda: self.under_way)
+        in_flight.set_function(lambda: self.in_flight)
         self.texts = Counter("heed_texts", "Texts classified.", ["model"], registry=registry)
         self.tokens = Counter("heed_tokens", "Tokens read.", ["model"], registry=registry)
         self.unknown_tokens = Counter(
@@ -52,11 +52,11 @@ class Metrics:
         self._remember_labels()
 
     def show_models(self, models: "Registry") -> None:
-        """Show what is loaded as well, read at every scrape."""
+        """Add metrics of the loaded models, read at every scrape."""
         self.registry.register(_LoadedModels(models))
 
     def count(self, model: str, encodings: Sequence[Encoding]) -> None:
-        """Count what one answered request asked of a model."""
+        """Count the texts of one answered request."""
         texts, tokens, unknown, truncated = self._of_model(model)
         texts.inc(len(encodings))
         for encoding in encodings:
@@ -70,22 +70,22 @@ class Metrics:
 
         Args:
             route: the template of its path.
-            method: of a closed set.
-            status: of the answer.
-            seconds: that it took.
-            stages: the seconds of these that a stage took.
+            method: one of a closed set.
+            status: its status.
+            seconds: the time it took.
+            stages: the seconds spent in each stage.
         """
         self._answers(route, method, status).inc()
         self._seconds_of(route).observe(seconds)
         for stage, spent in stages.items():
             self._seconds_in(stage).observe(spent)
 
-    def count_refusal(self, route: str, method: str, status: int) -> None:
-        """Count an answer that took no time worth telling."""
-        self._answers(route, method, status).inc()
+    def count_refusal(self, status: int) -> None:
+        """Count an answer to bytes that never became a request."""
+        self._answers("unparsed", "other", status).inc()
 
     def _remember_labels(self) -> None:
-        """Looking a label's values up costs as much as to count; there are few of them, of closed sets."""
+        """Cache the lookup of labels, which takes as long as counting; their values are few."""
         per_model = (self.texts, self.tokens, self.unknown_tokens, self.truncated_texts)
         self._of_model = cache(lambda model: tuple(counter.labels(model) for counter in per_model))
         self._answers = cache(lambda route, method, status: self.requests.labels(route, method, str(status)))
@@ -93,7 +93,7 @@ class Metrics:
         self._seconds_in = cache(self.stage_seconds.labels)
 
     def render(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 

@@ -1,4 +1,4 @@
-"""What OpenAPI says beyond what FastAPI finds by itself: request bodies, the failures of each route, the limits set."""
+"""Complete the OpenAPI document that FastAPI makes: request bodies, the failures of each route, the limits set."""
 
 from typing import Any
 
@@ -6,32 +6,31 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from service.http.schemas import PredictRequest, Problem
-from service.inference.errors import (
+from service.http.problems import (
     PROBLEM_MEDIA_TYPE,
     BodyTooLarge,
-    DeadlineExceeded,
-    HeedError,
     InternalError,
     InvalidRequest,
     MalformedBody,
-    NotReady,
-    Overloaded,
-    PredictionFailed,
+    RequestTimeout,
     Unauthorised,
-    UnknownModel,
+    UnknownEncoding,
     WrongMediaType,
     problem_type,
     status_of,
 )
+from service.http.schemas import PredictRequest, Problem
+from service.inference.errors import DeadlineExceeded, HeedError, NotReady, Overloaded, PredictionFailed, UnknownModel
 from service.settings import Settings
 
 PREDICTING = (
     MalformedBody,
     Unauthorised,
     UnknownModel,
+    RequestTimeout,
     BodyTooLarge,
     WrongMediaType,
+    UnknownEncoding,
     InvalidRequest,
     Overloaded,
     InternalError,
@@ -39,7 +38,7 @@ PREDICTING = (
     PredictionFailed,
     DeadlineExceeded,
 )
-"""The failures that a route which takes a body and answers with predictions can give."""
+"""The failures of a route that takes a body and answers with predictions."""
 
 _REF = "#/components/schemas/{model}"
 _HEADERS: dict[str, dict[str, Any]] = {
@@ -59,12 +58,12 @@ _HEADERS: dict[str, dict[str, Any]] = {
 
 
 def success(description: str, *headers: str) -> dict[int | str, dict[str, Any]]:
-    """The `responses` entry for status 200."""
+    """Return the `responses` entry for status 200."""
     return {200: {"description": description, "headers": _headers("X-Request-Id", *headers)}}
 
 
 def problems(*kinds: type[HeedError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` entries for these failures, one a status."""
+    """Return the `responses` entries for these failures, one per status."""
     entries: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         status = status_of(kind)
@@ -90,13 +89,19 @@ def problems(*kinds: type[HeedError]) -> dict[int | str, dict[str, Any]]:
 
 
 def json_body(shape: type[BaseModel]) -> dict[str, Any]:
-    """The `openapi_extra` of a route that reads a body of this shape by itself."""
+    """Return the `openapi_extra` of a route that reads a body of this shape."""
     schema = {"$ref": _REF.format(model=shape.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def path_parameter(name: str, description: str, example: str) -> dict[str, Any]:
+    """Return the `openapi_extra` of a route with one string in its path."""
+    parameter = {"name": name, "in": "path", "required": True, "description": description, "example": example}
+    return {"parameters": [parameter | {"schema": {"type": "string"}}]}
+
+
 def describe(app: FastAPI, settings: Settings) -> dict[str, Any]:
-    """The OpenAPI document of `app`."""
+    """Return the OpenAPI document of `app`."""
     document = get_openapi(
         title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
     )
@@ -106,19 +111,13 @@ def describe(app: FastAPI, settings: Settings) -> dict[str, Any]:
         schemas.update(schema.pop("$defs", {}))
         schemas[shape.__name__] = schema
     _set_limits(schemas["PredictRequest"], settings)
-    for path in document["paths"].values():
-        for operation in path.values():
-            # FastAPI adds its own 422 to whatever has a parameter; ours are strings, which are never invalid.
-            content = operation["responses"].get("422", {}).get("content", {})
-            if "application/json" in content:
-                del operation["responses"]["422"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return document
 
 
 def _set_limits(schema: dict[str, Any], settings: Settings) -> None:
-    """Write the limits of these settings, which the shape itself does not know, into its schema."""
+    """Write the limits of these settings into the schema, which does not know them."""
     text, texts = (schema["properties"][name]["anyOf"][0] for name in ("text", "texts"))
     for string in (text, texts["items"]):
         string |= {"minLength": 1, "maxLength": settings.max_text_characters}

@@ -1,61 +1,148 @@
-"""`POST /predict` from the request to the bytes of its answer."""
+"""`POST /predict`, from the request to the bytes of its answer."""
 
 import asyncio
-from typing import Any
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import orjson
 from starlette.datastructures import State
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
-from service.http.middleware import KeyCheck
-from service.http.observe import facts_of
-from service.http.pipeline import classify, unless_client_leaves
+from models.tokenizer import Encoding, Tokenizer
+from service.http.middleware import RequestFacts, facts_of
+from service.http.problems import ClientGone, InvalidRequest, Offence
 from service.http.requests import read_json, read_predict_request
-from service.http.responses import json_response, problem_response
-from service.http.schemas import Limits
-from service.inference.errors import ClientGone, HeedError, NotReady
+from service.http.schemas import Limits, PredictRequest
+from service.inference.queue import Answer
+from service.inference.errors import DeadlineExceeded, NotReady
 from service.inference.registry import Registry, ServedModel
 from service.predictions import describe_model, describe_prediction
 from service.settings import Settings
 
-PREDICT_PATH = "/predict"
+T = TypeVar("T")
+
+THREAD_CHARACTERS = 20_000
+"""Requests with more text than this are tokenized in a thread, so that the event loop answers others meanwhile."""
 
 
-class ShortRoad:
-    """ASGI app: `predict` without the framework's own layers, which together cost more than all else but the model."""
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """The tokens and the answers of the texts of one request, in their order."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._check_key = KeyCheck(settings.api_keys)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
-        request = Request(scope, receive)
-        facts_of(request).route = PREDICT_PATH
-        try:
-            self._check_key(scope)
-            response = await predict(request)
-        except HeedError as error:
-            response = problem_response(error, scope)
-        except ClientDisconnect:
-            response = problem_response(ClientGone(), scope)
-        await response(scope, receive, send)
+    encodings: list[Encoding]
+    answers: list[Answer]
 
 
 async def predict(request: Request) -> Response:
     """Give each text a label, calibrated probabilities, and every token's weight and signed contribution."""
     state = request.app.state
     settings: Settings = state.settings
-    deadline = asyncio.get_running_loop().time() + settings.deadline_seconds
-    asked = read_predict_request(await read_json(request), Limits(settings.max_texts, settings.max_text_characters))
-    served = _served_model(state, asked.model)
-    state.registry.admission.refuse_if_full()
+    registry: Registry = state.registry
+    registry.admission.refuse_if_full()
+    document = await read_json(request, settings.max_body_bytes)
+    refuse_while_draining(state)
+    asked = read_predict_request(document, Limits(settings.max_texts, settings.max_text_characters))
+    served = registry.get(asked.model)
     facts = facts_of(request)
-    texts = asked.all_texts
-    work = classify(served, texts, asked.text_pointers, deadline=deadline, facts=facts)
-    classified = await unless_client_leaves(request, work)
+    deadline = asyncio.get_running_loop().time() + settings.deadline_seconds
+    try:
+        work = _classify(served, asked, deadline, facts)
+        classified = await unless_client_leaves(request, work, deadline)
+    except (TimeoutError, DeadlineExceeded):
+        raise DeadlineExceeded(settings.deadline_seconds) from None
     state.metrics.count(served.bundle.card.name, classified.encodings)
-    document: dict[str, Any] = {
+    return Response(
+        orjson.dumps(_describe(served, asked, classified)),
+        media_type="application/json",
+        headers={"Server-Timing": facts.server_timing},
+    )
+
+
+def refuse_while_draining(state: State) -> None:
+    """Admit nothing more once the service is stopping.
+
+    Raises:
+        NotReady: it is.
+    """
+    if state.draining:
+        raise NotReady("The service is shutting down and takes no more requests. Send it to another instance.")
+
+
+async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T], deadline: float) -> T:
+    """Return the result of `work`, which is cancelled when the client leaves or the deadline passes.
+
+    Args:
+        request: Its body must have been read.
+        work: Anything that can be cancelled.
+        deadline: In the event loop's time.
+
+    Raises:
+        ClientGone: the client closed the connection first.
+        TimeoutError: the deadline passed.
+    """
+    limit = asyncio.timeout_at(deadline)
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        if not limit.expired():
+            gone = True
+            limit.reschedule(0)  # the one way to cancel that `asyncio.timeout_at` tells apart from all others
+
+    watching = asyncio.create_task(watch())
+    try:
+        async with limit:
+            return await work
+    except TimeoutError:
+        if gone:
+            raise ClientGone from None
+        raise
+    finally:
+        watching.cancel()
+
+
+async def _classify(served: ServedModel, asked: PredictRequest, deadline: float, facts: RequestFacts) -> Classified:
+    """Tokenize and classify the texts of a request, all of them or none.
+
+    Raises:
+        InvalidRequest: a text has no token.
+        Overloaded, DeadlineExceeded, NotReady, PredictionFailed: from the batcher.
+    """
+    texts, card, tokenizer = asked.all_texts, served.bundle.card, served.bundle.tokenizer
+    started = time.perf_counter()
+    if sum(map(len, texts)) > THREAD_CHARACTERS:
+        encodings = await asyncio.to_thread(_encode_all, tokenizer, texts, card.max_tokens)
+    else:
+        encodings = _encode_all(tokenizer, texts, card.max_tokens)
+    facts.stages["tokenize"] = time.perf_counter() - started
+    offences = [
+        Offence(pointer, "Expected a text with at least one word. Received a text with none.")
+        for pointer, encoding in zip(asked.text_pointers, encodings, strict=True)
+        if len(encoding.ids) == 0
+    ]
+    if offences:
+        raise InvalidRequest(offences)
+    answers = await served.batcher.submit_many(encodings, deadline=deadline)
+    facts.stages["queue"] = max(answer.queue_seconds for answer in answers)
+    facts.stages["compute"] = max(answer.compute_seconds for answer in answers)
+    facts.model = card.name
+    facts.texts = len(texts)
+    facts.tokens = sum(len(encoding.ids) for encoding in encodings)
+    return Classified(encodings, answers)
+
+
+def _encode_all(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[Encoding]:
+    return [tokenizer.encode(text, max_tokens) for text in texts]
+
+
+def _describe(served: ServedModel, asked: PredictRequest, classified: Classified) -> dict[str, Any]:
+    """Return the response, of the shape `schemas.PredictResponse`."""
+    return {
         "model": describe_model(served.bundle.card),
         "offset_encoding": asked.offset_encoding,
         "predictions": [
@@ -69,23 +156,6 @@ async def predict(request: Request) -> Response:
                 offset_encoding=asked.offset_encoding,
                 for_json=True,
             )
-            for text, encoding, answer in zip(texts, classified.encodings, classified.answers, strict=True)
+            for text, encoding, answer in zip(asked.all_texts, classified.encodings, classified.answers, strict=True)
         ],
     }
-    return json_response(document, headers={"Server-Timing": facts.server_timing})
-
-
-def refuse_while_draining(state: State) -> None:
-    """Let nothing more in once the service is stopping.
-
-    Raises:
-        NotReady: it is.
-    """
-    if state.draining:
-        raise NotReady("The service is shutting down and takes no more requests. Send it to another instance.")
-
-
-def _served_model(state: State, name: str | None) -> ServedModel:
-    refuse_while_draining(state)
-    registry: Registry = state.registry
-    return registry.get(name)

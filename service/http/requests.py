@@ -1,6 +1,7 @@
 """From the bytes of a request to a `PredictRequest`, or to every reason why they are none."""
 
 import json
+import zlib
 from typing import Any
 
 import orjson
@@ -8,12 +9,19 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
-from service.http.headers import header_of
+from service.http.middleware import header_of
+from service.http.problems import (
+    BodyTooLarge,
+    InvalidRequest,
+    MalformedBody,
+    Offence,
+    UnknownEncoding,
+    WrongMediaType,
+)
 from service.http.schemas import Limits, PredictRequest
-from service.inference.errors import InvalidRequest, MalformedBody, Offence, WrongMediaType
 
 MAX_OFFENCES = 64
-"""Offences that one problem document lists, at most."""
+"""The most offences that one problem document lists."""
 
 _EXPECTED = {
     "string_type": "a string",
@@ -24,27 +32,60 @@ _EXPECTED = {
 }
 
 
-async def read_json(request: Request) -> Any:
-    """The JSON document in the body of a request.
+async def read_json(request: Request, max_bytes: int) -> Any:
+    """Read the JSON document in the body of a request.
 
     Raises:
-        WrongMediaType: the body is not said to be JSON.
+        WrongMediaType: the body does not claim to be JSON.
+        UnknownEncoding: it is compressed by other means than gzip.
+        BodyTooLarge: it has more than `max_bytes`, compressed or not.
         MalformedBody: it is not JSON text.
-        BodyTooLarge: it has more bytes than the service reads.
     """
     media_type = header_of(request.scope, b"content-type")
-    essence, *parameters = [part.strip().lower() for part in (media_type or "").split(";")]
-    # JSON is always UTF-8, whatever else a charset may claim.
-    if essence != "application/json" or not set(parameters) <= {"", "charset=utf-8", 'charset="utf-8"'}:
+    # Parameters are ignored: JSON is UTF-8, whatever a charset claims.
+    if (media_type or "").partition(";")[0].strip().lower() != "application/json":
         raise WrongMediaType(media_type)
-    return parse_json(await request.body())
+    return parse_json(await _read_body(request, max_bytes))
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
+    encoding = (header_of(request.scope, b"content-encoding") or "").strip()
+    if encoding.lower() not in ("", "identity", "gzip", "x-gzip"):
+        raise UnknownEncoding(encoding)
+    announced = header_of(request.scope, b"content-length") or "0"
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise BodyTooLarge(max_bytes)
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > max_bytes:
+            raise BodyTooLarge(max_bytes)
+    body = b"".join(chunks)
+    return _gunzip(body, max_bytes) if encoding.lower() in ("gzip", "x-gzip") else body
+
+
+def _gunzip(body: bytes, max_bytes: int) -> bytes:
+    """Decompress one gzip stream, and never more of it than `max_bytes`."""
+    decoder = zlib.decompressobj(wbits=31)
+    try:
+        plain = decoder.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise MalformedBody(
+            f"Expected a gzip stream, as Content-Encoding says. Received something else: {error}."
+        ) from None
+    if len(plain) > max_bytes:
+        raise BodyTooLarge(max_bytes)
+    if not decoder.eof or decoder.unused_data:
+        raise MalformedBody("Expected one whole gzip stream, as Content-Encoding says. Received less or more.")
+    return plain
 
 
 def parse_json(body: bytes) -> Any:
-    """The document in `body`. Invalid UTF-8, lone surrogates, NaN, infinities and repeated names are not JSON here.
+    """Parse `body`. Invalid UTF-8, lone surrogates, NaN, infinities and repeated names are not JSON here.
 
     Raises:
-        MalformedBody: says what and, where known, at which place.
+        MalformedBody: says what is wrong and, where known, at which place.
     """
     try:
         document = orjson.loads(body)
@@ -61,10 +102,10 @@ def parse_json(body: bytes) -> Any:
 
 
 def _has_all_its_strings(body: bytes, document: Any) -> bool:
-    """Whether a flat object surely has every name and string that stands in its text, so that no name was repeated.
+    """Whether a flat object surely has every name and string of its text, so that no name was repeated.
 
-    Without escaped backslashes, the quotes that are not escaped themselves enclose the strings. Counting them costs a
-    tenth of what it costs to read the text once more.
+    Without escaped backslashes, the unescaped quotes enclose the strings. Counting them takes a tenth of the time of
+    parsing the text again.
     """
     if not isinstance(document, dict) or rb"\\" in body:
         return False
@@ -85,10 +126,10 @@ def _refuse_repeated_names(pairs: list[tuple[str, Any]]) -> None:
 
 
 def read_predict_request(document: Any, limits: Limits) -> PredictRequest:
-    """The request that a JSON document holds.
+    """Read the request in a JSON document.
 
     Raises:
-        InvalidRequest: it holds none; every offence has its pointer.
+        InvalidRequest: the document is none; every offence has its pointer.
     """
     offences: list[Offence] = []
     request = None
@@ -107,7 +148,7 @@ def read_predict_request(document: Any, limits: Limits) -> PredictRequest:
 
 
 def offences_in(error: ValidationError, shape: type[BaseModel]) -> list[Offence]:
-    """What validating against `shape` found, as JSON pointers with what was expected and received there."""
+    """Return what validating against `shape` found, as JSON pointers with what was expected and received there."""
     found = error.errors(include_url=False, include_context=False)
     return [_offence(each, shape) for each in found[:MAX_OFFENCES]]
 
@@ -115,7 +156,7 @@ def offences_in(error: ValidationError, shape: type[BaseModel]) -> list[Offence]
 def _offence(error: ErrorDetails, shape: type[BaseModel]) -> Offence:
     pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in error["loc"])
     message = error["msg"]
-    if message.startswith("Expected "):  # one of our own, already whole
+    if message.startswith("Expected "):  # from our own validators
         return Offence(pointer, message)
     if error["type"] == "extra_forbidden":
         fields = ", ".join(repr(name) for name in shape.model_fields)
@@ -129,7 +170,7 @@ def _offence(error: ErrorDetails, shape: type[BaseModel]) -> Offence:
 
 
 def _shown(value: Any) -> str:
-    """A JSON value in a few words."""
+    """Describe a JSON value in a few words."""
     match value:
         case None:
             return "null"

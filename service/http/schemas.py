@@ -5,13 +5,12 @@ here are their contract, which OpenAPI shows and the tests hold every real respo
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from service.offsets import OffsetEncoding
+from service.predictions import OffsetEncoding, WarningCode
 
 EXAMPLE_REVIEW = "I did not like it."
 
@@ -93,15 +92,6 @@ class PredictRequest(BaseModel):
     def text_pointers(self) -> list[str]:
         """A JSON pointer to each of `all_texts`."""
         return ["/text"] if self.text is not None else [f"/texts/{index}" for index in range(len(self.all_texts))]
-
-
-class WarningCode(StrEnum):
-    """What a reader of a prediction should know."""
-
-    TRUNCATED = "truncated"
-    """The text has more tokens than the model reads; the rest had no say."""
-    MOSTLY_UNKNOWN = "mostly_unknown"
-    """More than half of the tokens read are not in the vocabulary."""
 
 
 class PredictionWarning(BaseModel):

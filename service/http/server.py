@@ -1,52 +1,289 @@
-"""Runs the app under uvicorn: one process, and an orderly end on SIGTERM."""
+"""Runs the app under uvicorn: limits on what a connection may hold and how long it may take, and an orderly end.
 
+uvicorn bounds neither the head of a request nor the time that it takes, reads on from clients that do not read their
+answers, and loses the body of a request that offers an upgrade. `LimitedProtocol` mends that and nothing else.
+"""
+
+import asyncio
 import logging
 import os
+import resource
 import threading
 import time
+from collections.abc import Iterable
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
+import httptools
+import orjson
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.http.app import create_app, past_the_framework
-from service.http.door import door_of
+from service.http.app import create_app
+from service.http.middleware import REQUEST_ID, request_id_of
 from service.http.observe import configure_logging
+from service.http.problems import (
+    PROBLEM_MEDIA_TYPE,
+    HeadTooLarge,
+    HttpError,
+    MalformedRequest,
+    RequestTimeout,
+    problem_document,
+    status_of,
+)
 from service.inference.loading import prepare_process
 from service.settings import Settings
+
+MAX_HEAD_BYTES, MAX_HEADERS = 65_536, 256
+"""Of a request's head, and of its trailers and chunk sizes together."""
+
+MAX_UNSENT_BYTES = 16 * 2**20
+"""Of answers that clients are slow to read, all connections together; beyond it the slowest clients are dropped."""
+
+_PIECE = 4096
+"""Bytes that are parsed at a time: what one piece holds is the most that is parsed ahead of the answers."""
+
+_CHUNK_FRAME = 16
+"""Bytes around the data of a chunk that are not counted against the limit."""
+
+_LINGER_SECONDS = 1.0
+"""Time for a client to read why its connection is closed. Closing at once would reset it while data comes in."""
 
 _CLOSING_SECONDS = 1.5
 """From the end of draining: time to close connections and models before the process ends regardless."""
 
-_LINGER_SECONDS = 0.5
-"""The port stays open this long after the signal at least: what was sent just before it gets an answer, no reset."""
+_OPEN_SECONDS = 0.5
+"""The port stays open at least this long after the signal, so that requests just sent are answered and not reset."""
 
 log = structlog.get_logger("heed")
 
 
-class DrainingServer(uvicorn.Server):
-    """Drains before it stops.
+class LimitedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol of a connection, with limits on memory and time.
 
-    From the first signal on, new predictions and `/readyz` get 503 while the requests that were accepted before are
-    answered. The process ends when the last of them is and nothing more can be under way, or after `drain_seconds`.
-    A second signal ends the draining.
+    - A head, or trailers, over 64 KiB is answered with 431.
+    - Nothing more is read or parsed while a pipelined request waits for its turn.
+    - Bytes that are no HTTP, and heads and bodies that take too long, get a problem document where one can be sent.
+    - Trailers are no headers, and an upgrade that is offered is ignored.
     """
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, drain_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, *arguments: Any, **named: Any) -> None:
+        super().__init__(config, *arguments, **named)
+        state = cast(FastAPI, config.app).state
+        self._settings: Settings = state.settings
+        self._metrics = state.metrics
+        self._unparsed = memoryview(b"")
+        self._uncounted = 0  # bytes since the last head or message that are no body
+        self._part: str | None = None  # of a request: the head or the body, where one is incomplete
+        self._since = self.loop.time()  # the start of this part, or of being idle
+        self._unsent_since: float | None = None
+        self._refused = False
+        self._abort_at: float | None = None
+        self._upgrade_offered = False
+        self._replaying = False
+
+    # Reading
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a new connection; beyond the limit another one makes room for it."""
+        super().connection_made(transport)
+        self.flow = _PatientFlow(self)
+        if len(self.connections) > self._settings.max_connections:
+            connections = cast(Iterable[LimitedProtocol], self.connections)
+            waiting = [each for each in connections if each._incomplete_or_idle and not each.transport.is_closing()]
+            min(waiting, key=lambda each: each._since, default=self).transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what comes, as far as it is this connection's turn."""
+        if not self._refused:
+            self._unparsed = memoryview(bytes(self._unparsed) + data if self._unparsed else data)
+            self._parse()
+
+    def _parse(self) -> None:
+        if self._unparsed:
+            self._unset_keepalive_if_required()
+        while self._unparsed and not self.pipeline and not self._refused and not self.transport.is_closing():
+            piece, self._unparsed = self._unparsed[:_PIECE], self._unparsed[_PIECE:]
+            self._uncounted += len(piece)
+            try:
+                self._feed(piece)
+            except httptools.HttpParserError as error:
+                self._refuse(error.__context__ if isinstance(error.__context__, HttpError) else MalformedRequest())
+            if self._uncounted > MAX_HEAD_BYTES:
+                self._refuse(HeadTooLarge(MAX_HEAD_BYTES, MAX_HEADERS))
+
+    def _feed(self, data: memoryview) -> None:
+        """Parse `data`. httptools stops after a head that offers an upgrade; a new parser then reads on behind it."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            framing = [each for each in self.headers if each[0] in (b"content-length", b"transfer-encoding")]
+            head = b"".join(b"%b: %b\r\n" % header for header in framing)
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self._upgrade_offered, self._replaying = False, True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % head)
+            self._replaying = False
+            self._feed(data[offer.args[0] :])
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        if not self._replaying:
+            super().on_message_begin()
+            self._start("head")
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of its address."""
+        if not self._replaying:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header. Trailers come after the head, when the request is being answered; they are ignored."""
+        if self._part == "head" and not self._replaying:
+            super().on_header(name, value)
+            if len(self.headers) > MAX_HEADERS:
+                raise HeadTooLarge(MAX_HEAD_BYTES, MAX_HEADERS)
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer the request, or queue it behind those before it."""
+        if not self._replaying:
+            self._upgrade_offered = self.parser.should_upgrade()
+            self._uncounted = 0
+            super().on_headers_complete()
+            self._start("body")
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of its body."""
+        self._uncounted = max(0, self._uncounted - len(body) - _CHUNK_FRAME)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Begin to wait for the next request."""
+        if not self._upgrade_offered:
+            self._uncounted = 0
+            self._start(None)
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on with what the client sent meanwhile."""
+        super().on_response_complete()
+        if self._part is None:
+            self._start(None)
+        self._parse()
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    # Refusing
+
+    def enforce_deadlines(self, now: float) -> int:
+        """End what takes too long; called ten times a second. Returns the bytes that the client has not taken yet."""
+        unsent = self.transport.get_write_buffer_size()
+        self._unsent_since = (self._unsent_since or now) if unsent else None
+        waited = now - self._since
+        if self._unsent_since and now - self._unsent_since > self._settings.write_seconds:
+            self.transport.abort()
+        elif self._abort_at is not None:
+            if now > self._abort_at:
+                self.transport.abort()
+        elif self.flow.read_paused or self._refused or not self._incomplete_or_idle:
+            self._since = now  # the client waits for us
+        elif self._part == "head" and waited > self._settings.head_seconds:
+            self._refuse(RequestTimeout("head", self._settings.head_seconds))
+        elif self._part == "body" and waited > self._settings.body_seconds:
+            self._refuse(RequestTimeout("body", self._settings.body_seconds))
+        elif self._part is None and waited > self._settings.head_seconds:
+            self.transport.close()
+        return unsent
+
+    @property
+    def unsent_since(self) -> float:
+        """When the client began to be late with taking its answer; infinite if it is not."""
+        return self._unsent_since or float("inf")
+
+    @property
+    def _incomplete_or_idle(self) -> bool:
+        """Whether there is no whole request to answer."""
+        return self._part is not None or self.cycle is None or self.cycle.response_complete
+
+    def _start(self, part: str | None) -> None:
+        self._part, self._since = part, self.loop.time()
+
+    def _refuse(self, error: HttpError) -> None:
+        """Read no more, and close the connection: with a problem document if no other answer is in its way."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused, self._unparsed = True, memoryview(b"")
+        unanswered = self.cycle is not None and not self.cycle.response_complete
+        if self._part != "body":
+            if unanswered:
+                self.cycle.keep_alive = False  # the requests before this one are still answered
+                return
+            self._metrics.count_refusal(status_of(error).code)
+        elif unanswered and not self.pipeline and not self.cycle.response_started:
+            self.cycle.scope["heed.refusal"] = error  # type: ignore[typeddict-unknown-key]
+            self.cycle.disconnected = (
+                True  # ends the app's reading; it counts the refusal, and what it sends is dropped
+            )
+            self.cycle.message_event.set()
+        else:
+            self.transport.close()
+            return
+        self.transport.write(self._answer(error))
+        self.transport.write_eof()
+        self._abort_at = self.loop.time() + _LINGER_SECONDS
+
+    def _answer(self, error: HttpError) -> bytes:
+        document = orjson.dumps(problem_document(error, "/"))
+        request_id = request_id_of(None)
+        status = status_of(error).code
+        log.info("request refused", request_id=request_id, status=status, problem=type(error).__name__)
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
+            (b"content-length", b"%d" % len(document)),
+            (REQUEST_ID.lower().encode(), request_id.encode()),
+            (b"connection", b"close"),
+        ]
+        return STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n" + document
+
+
+class _PatientFlow(FlowControl):
+    """Does not read on while pipelined requests wait: uvicorn would, each time that an app asks for a body."""
+
+    def __init__(self, protocol: LimitedProtocol) -> None:
+        super().__init__(protocol.transport)
+        self._protocol = protocol
+
+    def resume_reading(self) -> None:
+        """Read on, unless pipelined requests wait."""
+        if not self._protocol.pipeline:
+            super().resume_reading()
+
+
+class DrainingServer(uvicorn.Server):
+    """Drains before it stops, and enforces the deadlines of connections.
+
+    From the first signal on, new predictions and `/readyz` get 503 while the requests accepted before are answered. The
+    process ends when the last of them is answered, or after `drain_seconds`. A second signal ends the draining.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._app = app
-        self._drain_seconds = drain_seconds
-        self._linger_until = 0.0
+        self._drain_seconds = app.state.settings.drain_seconds
+        self._open_until = 0.0
         self._drain_until: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain. uvicorn's own handler closes the port at once, so that a probe could not see the draining."""
+        """Begin to drain. uvicorn would close the port at once, so that no probe could see the draining."""
         if self._drain_until is not None:
             super().handle_exit(sig, frame)
             return
-        self._linger_until = time.monotonic() + _LINGER_SECONDS
+        self._open_until = time.monotonic() + _OPEN_SECONDS
         self._drain_until = time.monotonic() + self._drain_seconds
         self._app.state.draining = True
         last_resort = threading.Timer(self._drain_seconds + _CLOSING_SECONDS, _end_regardless)
@@ -54,33 +291,64 @@ class DrainingServer(uvicorn.Server):
         last_resort.start()
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to stop now; uvicorn asks ten times a second."""
+        """Return whether to stop now; uvicorn asks ten times a second."""
+        self._enforce_deadlines()
         if self._drain_until is not None:
             now = time.monotonic()
-            drained = not self.server_state.tasks and now > self._linger_until
+            drained = not self.server_state.tasks and now > self._open_until
             self.should_exit = self.should_exit or drained or now > self._drain_until
         return await super().on_tick(counter)
 
+    def _enforce_deadlines(self) -> None:
+        now = asyncio.get_running_loop().time()
+        connections = cast(list[LimitedProtocol], list(self.server_state.connections))
+        unsent = {connection: connection.enforce_deadlines(now) for connection in connections}
+        excess = sum(unsent.values()) - MAX_UNSENT_BYTES
+        if excess > 0:
+            for connection in sorted(connections, key=lambda each: each.unsent_since):
+                if excess <= 0 or now - connection.unsent_since < 1:
+                    break
+                connection.transport.abort()
+                excess -= unsent[connection]
 
-def serve(settings: Settings) -> None:
-    """Serve until a signal comes. Review texts are never logged: there is no access log but our own."""
-    configure_logging(settings.log_level)
-    prepare_process(settings)
-    app = create_app(settings)
+
+def server_of(app: FastAPI) -> DrainingServer:
+    """Return the server of an app, with the address and the limits in its settings."""
+    settings: Settings = app.state.settings
     config = uvicorn.Config(
-        past_the_framework(app),
+        app,
         host=settings.host,
         port=settings.port,
-        http=door_of(app),
+        http=LimitedProtocol,
+        ws="none",
         log_config=None,
-        access_log=False,
+        access_log=False,  # our own log line holds no query, and so no review
         proxy_headers=False,  # nothing here asks who the client is
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    server = DrainingServer(config, app, settings.drain_seconds)
+    return DrainingServer(config, app)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until a signal comes."""
+    configure_logging(settings.log_level)
+    prepare_process(settings)
+    _raise_file_limit(settings.max_connections)
+    if not settings.api_keys and settings.host not in ("127.0.0.1", "localhost", "::1"):
+        log.warning("open without keys to whoever reaches this address; HEED_API_KEYS sets them", host=settings.host)
+    server = server_of(create_app(settings))
     server.run()
     _end(0 if server.started else 1)
+
+
+def _raise_file_limit(connections: int) -> None:
+    """Let the process hold as many connections as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < connections + 100:
+        log.warning("fewer file descriptors than connections; lower HEED_MAX_CONNECTIONS", limit=hard)
 
 
 def _end_regardless() -> None:
@@ -90,6 +358,6 @@ def _end_regardless() -> None:
 
 
 def _end(status: int) -> NoReturn:
-    """End the process now: Python would wait for threads, and so for a model that is being compiled for nobody."""
+    """End the process now: Python would wait for threads, such as one that still compiles a model."""
     logging.shutdown()
     os._exit(status)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from models.bundle.parts import PROBE_FILE, BundleParts, check_config, read_verified
+from models.bundle.parts import BundleParts, read_bundle_parts
 from models.bundle.verification import BundleError
 from service.inference.engine import Engine
 from service.inference.process import tune_interpreter
@@ -77,7 +77,7 @@ def _open_onnx(path: Path, settings: Settings) -> tuple[BundleParts, Engine]:
     from models.bundle.onnx.bundle import load_onnx_bundle
     from service.inference.onnx_engine import OnnxEngine
 
-    if settings.native and (parts := _read_parts(path)) and (engine := _native_engine(parts, settings)):
+    if settings.native and (engine := _native_engine(parts := read_bundle_parts(path), settings)):
         return parts, engine
     bundle = load_onnx_bundle(path)
     return bundle, OnnxEngine(bundle, buckets=settings.token_buckets)
@@ -85,18 +85,6 @@ def _open_onnx(path: Path, settings: Settings) -> tuple[BundleParts, Engine]:
 
 def _native_engine(bundle: BundleParts, settings: Settings) -> Engine | None:
     return native_engine(bundle, buckets=settings.token_buckets, largest_batch=settings.batch_sizes[-1])
-
-
-def _read_parts(path: Path) -> BundleParts | None:
-    """Read what kernels need of a bundle; None if it was saved without a probe."""
-    from models.bundle.onnx.probe import read_probe
-
-    card, tokenizer = read_verified(path)
-    if PROBE_FILE not in card.files:
-        return None
-    check_config(path, card, tokenizer)
-    bases = read_probe(path).bases
-    return BundleParts(path=path, card=card, tokenizer=tokenizer, bases=None if bases is None else tuple(bases))
 
 
 def _check_installed(settings: Settings) -> None:

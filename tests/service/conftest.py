@@ -14,6 +14,11 @@ SMALL = {"batch_sizes": (1, 8), "token_buckets": (16, 64), "reload_seconds": 0}
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def service(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """One service in a process of its own, shared by the tests that leave it as it is."""
     with running_service(models_dir, tmp_path_factory.mktemp("service") / "log") as running:

@@ -1,4 +1,4 @@
-"""Runs the service for a test: in a thread of this process, or as a process of its own; both on a real port."""
+"""Run the service for a test on a real port: in a thread of this process, or in a process of its own."""
 
 import os
 import signal
@@ -7,17 +7,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
-from starlette.types import ASGIApp
 
-from service.http.app import create_app, past_the_framework
+from service.http.app import create_app
+from service.http.server import server_of
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -81,9 +80,10 @@ class AppClient(httpx.Client):
 
 
 @contextmanager
-def client_of(app: FastAPI, past: Callable[[FastAPI], ASGIApp] = past_the_framework) -> Iterator[AppClient]:
-    """Run an app under uvicorn as it is served, or as `past` makes of it, on a real port, in a thread."""
-    server = uvicorn.Server(uvicorn.Config(past(app), port=0, log_config=None, access_log=False))
+def client_of(app: FastAPI) -> Iterator[AppClient]:
+    """Run an app under the server that serves it in production, in a thread."""
+    server = server_of(app)
+    server.config.port = 0
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -95,7 +95,7 @@ def test_the_whole_input_is_one_text(models_dir: Path) -> None:
         (["predict", "a", "--lines"], b"", "--lines"),
         (["predict", "-"], b"\xff", "UTF-8"),
         (["predict", "-", "--lines"], b"\n \n", "at least one line"),
-        (["serve", "--port", "70000"], b"", "port"),
+        (["serve", "--port", "70000"], b"", "--port: "),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -147,7 +147,7 @@ def test_sigterm_under_load_loses_no_request(own_service: RunningService) -> Non
         while 503 not in statuses:
             try:
                 answer = await http.post("/predict", json={"texts": ["A dull plot. " * 20] * 16})
-            except httpx.ConnectError:  # the door is closed: this one was never taken
+            except httpx.ConnectError:  # the port is closed: this one was never taken
                 return
             except httpx.TransportError as error:
                 lost.append(repr(error))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings, settings_table
+from service.settings import Settings, faults_in, settings_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,11 @@ def test_keys_never_show(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("port", "70000", "less than or equal to 65535"),
         ("batch_sizes", "8,1", "in rising order"),
-        ("batch_sizes", "", "one or more"),
+        ("batch_sizes", ",", "one or more"),
+        ("token_buckets", "16,2147483648", "less than 2147483648"),
+        ("api_keys", " , ", "expected keys separated by commas"),
+        ("api_keys", " ", "expected keys separated by commas"),
+        ("root_path", "heed/", "pattern"),
         ("token_buckets", "16,16", "in rising order"),
         ("token_buckets", "0", "greater than 0"),
         ("max_batch_tokens", "0", "greater than 0"),
@@ -44,6 +48,30 @@ def test_what_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch, name: str,
     monkeypatch.setenv(f"HEED_{name.upper()}", value)
     with pytest.raises(ValidationError, match=expected):
         Settings()
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_variable_means_the_default(monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
+    for name in set(Settings.model_fields) - {"api_keys"}:
+        monkeypatch.setenv(f"HEED_{name.upper()}", blank)
+    monkeypatch.setenv("HEED_API_KEYS", "")
+    assert Settings() == Settings(_env_prefix="OTHER_")  # type: ignore[call-arg]
+
+
+def test_the_log_level_may_be_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEED_LOG_LEVEL", "INFO")
+    assert Settings().log_level == "info"
+
+
+def test_a_wrong_value_is_named_with_its_variable_or_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEED_PORT", "tcp://10.0.0.1:80")  # as Kubernetes does for a Service named heed
+    monkeypatch.setenv("HEED_API_KEYS", ",")
+    with pytest.raises(ValidationError) as caught:
+        Settings(host=5)  # type: ignore[arg-type]
+    lines = {line.split(": ")[0]: line for line in faults_in(caught.value, given=["host"])}
+    assert set(lines) == {"HEED_PORT", "HEED_API_KEYS", "--host"}
+    assert "'tcp://10.0.0.1:80'" in lines["HEED_PORT"]
+    assert "Received" not in lines["HEED_API_KEYS"]
 
 
 def test_a_setting_that_does_not_exist_is_refused() -> None:

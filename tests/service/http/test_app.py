@@ -4,25 +4,25 @@ import asyncio
 import json
 import math
 import re
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
+import httpx
 import pytest
-from fastapi import Request
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.responses import Response
 
-from models.bundle.store import load_bundle
 from service.http.app import create_app
-from service.http.pipeline import THREAD_CHARACTERS, unless_client_leaves
+from service.http.predict import THREAD_CHARACTERS, unless_client_leaves
+from service.http.problems import ClientGone
 from service.http.schemas import PredictResponse
-from service.inference.engine import Result
-from service.inference.errors import ClientGone, PredictionFailed
-from service.offsets import OFFSET_ENCODINGS
-from service.predictions import describe_prediction
+from service.inference.batcher import Batcher
+from service.inference.errors import Overloaded
+from service.predictions import OFFSET_ENCODINGS
 from service.settings import Settings
 from tests.service.running import AppClient, client_of, ready_client_of
 
@@ -68,6 +68,10 @@ def test_an_answer_obeys_its_laws(client: AppClient, model: str) -> None:
         assert prediction["target"] == ("positive" if model == "default" else prediction["label"])
 
 
+def loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
 @in_one_app
 @given(text=TEXTS, encoding=st.sampled_from(OFFSET_ENCODINGS))
 def test_tokens_are_the_very_slices_of_any_text(client: AppClient, text: str, encoding: str) -> None:
@@ -84,47 +88,6 @@ def test_tokens_are_the_very_slices_of_any_text(client: AppClient, text: str, en
         assert end <= token["start"] < token["end"]
         end = token["end"]
     assert explained(prediction) == pytest.approx(log_odds(prediction), abs=1e-4)
-
-
-@in_one_app
-@given(seed=st.integers(0, 10_000), size=st.floats(0, 2), tokens=st.integers(1, 60))
-def test_contributions_add_up_however_certain_the_model_is(
-    settings: Settings, seed: int, size: float, tokens: int
-) -> None:
-    bundle = load_bundle(settings.models_dir / "default")
-    generator = np.random.default_rng(seed)
-    contributions = generator.normal(size, size, tokens).astype(np.float32)
-    base = bundle.base_log_odds(1)
-    assert base is not None
-    difference = base * bundle.card.temperature + contributions.sum(dtype=np.float64)
-    result = Result(
-        logits=np.array([0, difference], np.float32),
-        attention=generator.dirichlet(np.ones(tokens)).astype(np.float32),
-        contributions=contributions,
-    )
-    text = "it " * tokens
-    written = json.loads(json.dumps(describe_prediction(bundle, text, bundle.tokenizer.encode(text, 64), result)))
-    assert explained(written) == pytest.approx(log_odds(written), abs=1e-4)
-    assert sum(token["weight"] for token in written["tokens"]) == pytest.approx(1, abs=1e-5)
-    likeliest = written["probability"]
-    if 0.5 < likeliest < 1 - 1e-8:  # with two labels, one probability is all a client needs
-        sign = 1 if written["label"] == "positive" else -1
-        assert sign * math.log(likeliest / (1 - likeliest)) == pytest.approx(explained(written), abs=1e-3)
-
-
-def test_a_mechanism_without_exact_contributions_says_so(settings: Settings) -> None:
-    bundle = load_bundle(settings.models_dir / "default")
-    result = Result(np.zeros(2, np.float32), np.ones(1, np.float32), None)
-    written = describe_prediction(bundle, "dull", bundle.tokenizer.encode("dull", 64), result)
-    assert written["base_log_odds"] is None
-    assert [token["contribution"] for token in written["tokens"]] == [None]
-
-
-def test_logits_that_are_no_numbers_are_a_failed_prediction_and_never_null(settings: Settings) -> None:
-    bundle = load_bundle(settings.models_dir / "default")
-    result = Result(np.array([np.nan, 0], np.float32), np.ones(1, np.float32), None)
-    with pytest.raises(PredictionFailed, match="not a finite number"):
-        describe_prediction(bundle, "dull", bundle.tokenizer.encode("dull", 64), result)
 
 
 def test_the_answers_shape_does_not_depend_on_what_was_asked(client: AppClient) -> None:
@@ -261,6 +224,7 @@ def test_while_it_drains_it_takes_no_more(settings: Settings) -> None:
         for answer in (client.get("/readyz"), client.post("/predict", json={"text": "Fine."})):
             assert answer.status_code == 503
             assert "shutting down" in answer.json()["detail"]
+            assert answer.headers["Connection"] == "close"
             assert int(answer.headers["Retry-After"]) >= 1
         assert client.get("/livez").json() == {"status": "alive"}
         assert client.get("/startupz").json() == {"status": "started"}
@@ -278,7 +242,7 @@ def test_a_fault_of_our_own_is_a_problem_with_its_id_and_no_trace(settings: Sett
     app = create_app(settings)
 
     @app.get("/broken")
-    async def broken() -> None:
+    async def broken(request: Request) -> Response:
         raise ValueError("the review said xylophone")
 
     with client_of(app) as client:
@@ -290,37 +254,54 @@ def test_a_fault_of_our_own_is_a_problem_with_its_id_and_no_trace(settings: Sett
     assert "Traceback" not in answer.text
 
 
-def test_work_is_cancelled_when_the_client_leaves() -> None:
-    cancelled = []
+async def stay() -> dict[str, str]:
+    await asyncio.sleep(60)
+    return {"type": "http.disconnect"}
+
+
+@pytest.mark.anyio
+async def test_work_is_cancelled_when_the_client_leaves() -> None:
+    cancelled = asyncio.Event()
 
     async def work() -> None:
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
-            cancelled.append(True)
+            cancelled.set()
             raise
 
     async def leave() -> dict[str, str]:
         await asyncio.sleep(0.01)
         return {"type": "http.disconnect"}
 
-    async def run() -> None:
-        with pytest.raises(ClientGone):
-            await unless_client_leaves(Request({"type": "http"}, leave), work())
-
-    asyncio.run(asyncio.wait_for(run(), 5))
-    assert cancelled
+    with pytest.raises(ClientGone):
+        await unless_client_leaves(Request({"type": "http"}, leave), work(), loop_time() + 30)
+    assert cancelled.is_set()
 
 
-def test_work_that_is_done_first_is_the_answer() -> None:
-    async def stay() -> dict[str, str]:
-        await asyncio.sleep(60)
-        return {"type": "http.disconnect"}
-
+@pytest.mark.anyio
+async def test_work_that_is_done_first_is_the_answer() -> None:
     async def work() -> int:
         return 7
 
-    assert asyncio.run(asyncio.wait_for(unless_client_leaves(Request({"type": "http"}, stay), work()), 5)) == 7
+    assert await unless_client_leaves(Request({"type": "http"}, stay), work(), loop_time() + 30) == 7
+
+
+@pytest.mark.anyio
+async def test_work_is_cancelled_at_the_deadline() -> None:
+    with pytest.raises(TimeoutError):
+        await unless_client_leaves(Request({"type": "http"}, stay), asyncio.sleep(60), loop_time() + 0.01)
+
+
+@pytest.mark.anyio
+async def test_work_that_is_cancelled_from_outside_stays_cancelled() -> None:
+    asking = asyncio.create_task(
+        unless_client_leaves(Request({"type": "http"}, stay), asyncio.sleep(60), loop_time() + 30)
+    )
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 def test_the_bare_address_leads_to_the_documentation(client: AppClient) -> None:
@@ -331,12 +312,65 @@ def test_the_bare_address_leads_to_the_documentation(client: AppClient) -> None:
     assert "swagger-ui" in shown.text
 
 
-def test_an_app_that_is_served_by_itself_answers_the_same(settings: Settings) -> None:
-    app = create_app(settings)
-    with ready_client_of(settings) as client:
-        expected = predict(client, text=REVIEW)
-    with client_of(app, past=lambda app: app) as client:
-        while client.get("/startupz").status_code != 200:
-            time.sleep(0.05)
-        assert predict(client, text=REVIEW) == expected
-        assert client.post("/predict", json={"text": ""}).status_code == 422
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/startupz", "/docs", "/"])
+def test_head_is_get_without_the_body(client: AppClient, path: str) -> None:
+    asked, headed = client.get(path), client.head(path)
+    assert headed.status_code == asked.status_code
+    assert headed.content == b""
+    assert headed.headers.get("Content-Length") == asked.headers.get("Content-Length")
+
+
+def test_pages_elsewhere_may_not_call_the_service_unless_they_are_named(settings: Settings, client: AppClient) -> None:
+    def preflight(client: httpx.Client, origin: str) -> httpx.Response:
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        return client.options("/predict", headers=headers | {"Access-Control-Request-Headers": "content-type"})
+
+    assert preflight(client, "https://here.example").status_code == 405
+    with client_of(create_app(settings.model_copy(update={"cors_origins": ("https://here.example",)}))) as named:
+        allowed = preflight(named, "https://here.example")
+        assert allowed.status_code == 200
+        assert allowed.headers["Access-Control-Allow-Origin"] == "https://here.example"
+        assert "Access-Control-Allow-Origin" not in preflight(named, "https://there.example").headers
+        answer = named.get("/livez", headers={"Origin": "https://here.example"})
+        assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
+
+
+@pytest.mark.parametrize("prefix", ["", "/heed"])
+def test_behind_a_proxy_with_a_prefix_everything_is_found(settings: Settings, prefix: str) -> None:
+    """Whether the proxy strips its prefix or not."""
+    with client_of(create_app(settings.model_copy(update={"root_path": "/heed"}))) as client:
+        assert client.get(f"{prefix}/livez").status_code == 200
+        page = client.get(f"{prefix}/docs").text
+        for address in re.findall(r"""(?:src|href|url)(?:=|: )["'](.+?)["']""", page):
+            assert not address.startswith("/"), "an absolute address would lose the prefix"
+            assert client.get(f"{prefix}/{address}").status_code == 200, address
+        assert client.get(f"{prefix}/openapi.json").json()["servers"] == [{"url": "/heed"}]
+
+
+def test_a_full_service_refuses_after_the_key_check_and_before_the_body_is_read(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise Overloaded(2.5)
+
+    keyed = settings.model_copy(update={"api_keys": Settings(api_keys="one").api_keys})
+    with ready_client_of(keyed) as client:
+        monkeypatch.setattr(Batcher, "refuse_if_full", refuse)
+        assert client.post("/predict", content=b"not json").status_code == 401
+        answer = client.post("/predict", content=b"not json", headers={"X-API-Key": "one"})
+        assert answer.status_code == 429
+        assert answer.headers["Retry-After"] == "3"
+        assert answer.json()["type"] == "urn:heed:problem:overloaded"
+        assert client.get("/livez").status_code == 200
+
+
+def test_tokenizing_is_covered_by_the_deadline(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    with ready_client_of(settings.model_copy(update={"deadline_seconds": 0.2})) as client:
+        monkeypatch.setattr("service.http.predict._encode_all", lambda *arguments: released.wait(60))
+        try:
+            answer = client.post("/predict", json={"texts": ["dull " * 3900] * 2})
+        finally:
+            released.set()
+    assert answer.status_code == 504
+    assert "within 0.2 seconds" in answer.json()["detail"]

@@ -1,4 +1,4 @@
-"""Log lines, written together."""
+"""Log lines of one turn of the event loop are written together."""
 
 import asyncio
 import io

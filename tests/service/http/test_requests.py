@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from service.http.problems import MalformedBody
 from service.http.requests import parse_json
-from service.inference.errors import MalformedBody
 
 
 @pytest.mark.parametrize(
