@@ -20,7 +20,7 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    corpus = load_corpus(parser.parse_args().data, text_column="text", label_column="label")
+    corpus = load_corpus(parser.parse_args().data)
     for longest in (2, 3):
         started = time.monotonic()
         classifier = make_pipeline(

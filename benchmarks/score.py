@@ -60,7 +60,7 @@ def main() -> None:
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"expected parts of {', '.join(PARTS)}. Received {', '.join(sorted(unknown))}.")
     parts = given.parts or PARTS
-    reviews = load_corpus(given.data, text_column="text", label_column="label").test.texts
+    reviews = load_corpus(given.data).test.texts
     good = True
     with TemporaryDirectory(dir=given.folder) as scratch:
         folder = Path(scratch)

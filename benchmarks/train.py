@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from benchmarks.zoo.records import Records
+from benchmarks.records import Records
 from training.data import Corpus, load_corpus
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +67,7 @@ _HEADINGS = (
 def main() -> None:
     """Train what has no record yet, and print the table."""
     given = _arguments()
-    corpus = load_corpus(given.data, text_column="text", label_column="label")
+    corpus = load_corpus(given.data)
     records, fingerprint = Records(given.out), corpus.fingerprint()
     if given.alone:
         name, seed = given.parts[0], given.seeds[0]

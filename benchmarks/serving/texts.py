@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.zoo.records import Records
+from benchmarks.records import Records
 
 REVIEWS = 2048
 _SEED = 20
@@ -18,7 +18,7 @@ def load_texts(data: Path, out: Path, count: int = REVIEWS) -> list[str]:
     if kept is None:
         from training.data import load_corpus  # reads the whole archive, so at need only
 
-        texts = load_corpus(data, text_column="text", label_column="label").test.texts
+        texts = load_corpus(data).test.texts
         chosen = np.random.default_rng(_SEED).permutation(len(texts))[:count]
         kept = {"texts": [texts[place] for place in chosen.tolist()]}
         records.write("texts", subject, kept)

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmarks.records import Records
 from benchmarks.serving.texts import load_texts
-from benchmarks.zoo.records import Records
 
 
 @dataclass(frozen=True)

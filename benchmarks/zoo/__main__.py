@@ -16,8 +16,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.agreement import first_of_both_labels
 from benchmarks.marked_page import fill
+from benchmarks.records import Records
 from benchmarks.zoo import page, pictures
-from benchmarks.zoo.records import Records
 from benchmarks.zoo.rows import BASELINE, ROWS
 from benchmarks.zoo.runs import Outcome, Run, train_all
 from benchmarks.zoo.serving import serve_row
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _write_page(figures: dict[str, list[dict[str, Any]]], given: argparse.Namespace) -> None:
-    test = load_corpus(given.data, text_column="text", label_column="label").test
+    test = load_corpus(given.data).test
     first_runs = [Run(row, given.seeds[0]) for row in figures]
     served = _serve(first_runs, test, given)
     _draw(first_runs, test, given)
