@@ -29,7 +29,7 @@ Batches = list[tuple[np.ndarray, np.ndarray]]  # ids int32[texts, tokens], label
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A variant to train a classifier."""
+    """A way to train a classifier."""
 
     name: str
     ours: bool = True

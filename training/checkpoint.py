@@ -15,7 +15,7 @@ from training.errors import ResumeError
 
 @dataclass(slots=True)
 class RunState:
-    """How far a run has come.
+    """Position of a run, and the figures so far.
 
     Attributes:
         phase: index of the current phase.

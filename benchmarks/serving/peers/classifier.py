@@ -14,6 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 from models.bundle.store import load_bundle
+from models.calibration import probabilities
 from models.tokenizer import PAD_ID, Encoding
 
 BUNDLE = Path(__file__).parents[3] / "models" / "saved" / "default"
@@ -57,9 +58,7 @@ class Classifier:
         ]
 
     def _prediction(self, logits: np.ndarray) -> dict[str, Any]:
-        scaled = logits.astype(np.float64) / self._card.temperature
-        exponentials = np.exp(scaled - scaled.max())
-        scores = (exponentials / exponentials.sum()).tolist()
+        scores = probabilities(logits, self._card.temperature).tolist()
         winner = int(logits.argmax())
         return {
             "label": self._card.labels[winner],
