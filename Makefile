@@ -79,13 +79,13 @@ format: $(TEST)/.installed ## mend formatting and what the linter can mend by it
 train: $(TEST)/.installed ## train a bundle: make train DATA=reviews.csv OUT=models/saved/mine (IMDB without DATA)
 	@exec $(TEST)/bin/python -m training train $(CONFIG) $(if $(DATA),--data $(DATA)) --out $(OUT)
 
-zoo: $(TEST)/.installed ## train every mechanism on IMDB, serve each, write docs/mechanisms.md: make zoo DATA=aclImdb_v1.tar.gz
-	@$(TEST)/bin/python -m benchmarks.zoo --data $(or $(DATA),$(error say where the IMDB archive is: make zoo DATA=aclImdb_v1.tar.gz)) $(ARGS)
+zoo: $(TEST)/.installed ## train and compare every mechanism, update docs/mechanisms.md: make zoo DATA=aclImdb_v1.tar.gz
+	@$(TEST)/bin/python -m benchmarks.zoo --data $(or $(DATA),$(error name the IMDB archive: make zoo DATA=aclImdb_v1.tar.gz)) $(ARGS)
 
-bench: $(TEST)/.installed $(SERVE)/.installed ## measure serving beside its peers, files and training: make bench DATA=aclImdb_v1.tar.gz
+bench: $(TEST)/.installed $(SERVE)/.installed ## measure serving, scoring and training: make bench DATA=aclImdb_v1.tar.gz ARGS="--parts single"
 	@$(SERVE)/bin/python -m compileall -q models service
 	@$(SERVE)/bin/python -m models.native
-	@missed=0; data=$(or $(DATA),$(error say where the IMDB archive is: make bench DATA=aclImdb_v1.tar.gz)); \
+	@missed=0; data=$(or $(DATA),$(error name the IMDB archive: make bench DATA=aclImdb_v1.tar.gz)); \
 	$(TEST)/bin/python -m benchmarks.serving --data $$data $(ARGS) || missed=1; \
 	$(TEST)/bin/python -m benchmarks.score --data $$data || missed=1; \
 	$(TEST)/bin/python -m benchmarks.train --data $$data --parts quick_bilstm keras-bilstm || missed=1; \

@@ -1,1 +1,1 @@
-"""What we claim, and the commands that print it."""
+"""The commands behind our figures."""

@@ -1,9 +1,9 @@
-"""The layers that are compared, each beside its original, and how one of them is measured. Run by `benchmarks.layers`.
+"""Measure one figure of a layer and its original. Run by `benchmarks.layers`.
 
     .venv/bin/python -m benchmarks.layer_pairs '{"what": "time", "pair": "seq_additive", "tokens": 128, ...}'
 
-A process takes one figure and ends, so that the memory of one says nothing of another. Both layers of a pair get the
-same states, no mask, and do not train; both give the same outputs, with the map where the pair says so.
+Each figure has its own process, so that they do not affect each other's memory. Both layers of a pair get the same
+states without a mask, in inference mode, and return the same outputs, with the map if the pair says so.
 """
 
 import json
@@ -22,7 +22,7 @@ Run = Callable[[], Any]
 
 
 class Sizes(NamedTuple):
-    """What both layers of a pair are given."""
+    """Sizes of both layers of a pair."""
 
     batch: int
     features: int
@@ -31,7 +31,7 @@ class Sizes(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A layer and its original: each side makes a function of states[batch, tokens, features] from the sizes."""
+    """A layer and its original; each side makes a function of states[batch, tokens, features] from the sizes."""
 
     original_name: str
     our_name: str
@@ -116,7 +116,7 @@ def _keras_additive(sizes: Sizes) -> Callable[[Any], Any]:
 def _our_additive(sizes: Sizes) -> Callable[[Any], Any]:
     from models.layers import SeqSelfAttention
 
-    layer = SeqSelfAttention(sizes.features)  # Keras' own has as many units as features, and no kernels before them
+    layer = SeqSelfAttention(sizes.features)  # Keras' layer has as many units as features, and no kernels
     return lambda states: layer(states, return_attention_scores=True)
 
 
@@ -174,7 +174,7 @@ PAIRS = {
 
 
 def runner(pair: Pair, side: str, sizes: Sizes) -> Callable[[int], Run]:
-    """Makes the layer; what is returned makes, for a number of tokens, the function that is measured."""
+    """Make the layer; return what makes the function to measure for a number of tokens."""
     import numpy as np
 
     layer = getattr(pair, side)(sizes)
@@ -197,7 +197,7 @@ def runner(pair: Pair, side: str, sizes: Sizes) -> Callable[[int], Run]:
 
 
 def seconds(runs: Sequence[Run], repeats: int) -> list[float]:
-    """The median time of each run, over rounds in which they take turns."""
+    """Return the median time of each run, over alternating rounds."""
     for run in runs:
         run()
     rounds: list[list[float]] = [[] for _ in runs]
@@ -208,7 +208,7 @@ def seconds(runs: Sequence[Run], repeats: int) -> list[float]:
             for _ in range(calls[index]):
                 runs[index]()
             taken = (time.perf_counter() - started) / calls[index]
-            if repeat == 0:  # only says how often a round has to call
+            if repeat == 0:  # sets the calls of each round
                 calls[index] = max(1, round(SHORTEST_ROUND_SECONDS / taken))
             else:
                 rounds[index].append(taken)
@@ -216,19 +216,19 @@ def seconds(runs: Sequence[Run], repeats: int) -> list[float]:
 
 
 def megabytes(make: Callable[[int], Run], tokens: int) -> float:
-    """By how much a call at this length raises the peak memory of the process, above that of a short call."""
+    """Return how far a call at this length raises the peak memory of the process above that of a short call."""
 
     def peak() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     make(WARM_TOKENS)()
     before = peak()
-    make(tokens)()  # once: what a call before it held may not be free yet
+    make(tokens)()  # once: memory of an earlier call may not be free yet
     return peak() - before
 
 
 def main() -> None:
-    """Print the figures that the argument asks for, as JSON."""
+    """Print the requested figures as JSON."""
     asked = json.loads(sys.argv[1])
     limit = int(asked["limit_gb"] * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

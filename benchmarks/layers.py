@@ -1,12 +1,12 @@
-"""Time and peak memory of the attention layers, beside those of the layers they come from.
+"""Measure time and peak memory of the attention layers and of the layers they come from.
 
     .venv/bin/python -m benchmarks.layers --make-env /tmp/originals
     /tmp/originals/bin/python -m benchmarks.layers --lengths 128 512 2048 --json figures.json
 
-The originals are in an environment of their own: they come with a package called `tests`, and with PyTorch. Ours are
-imported from this folder, so start it here. Both sides of a pair run in one process, by turns, and the figure is the
-median over the rounds; memory is the rise of the peak of a fresh process above that of a short call. What is of
-TensorFlow runs as a graph (tf.function without XLA), PyTorch eagerly in inference mode. Run it on a quiet machine.
+The originals need their own environment, because they install a package called `tests`, and PyTorch. Start it in this
+folder, from which our layers are imported. Both layers of a pair run alternately in one process; times are medians.
+Memory is the peak of a fresh process above that of a short call. TensorFlow runs as a graph without XLA, PyTorch
+eagerly in inference mode. Run nothing else on the machine meanwhile.
 """
 
 import argparse
@@ -27,14 +27,14 @@ TARGETS = (("seq_additive_15", 2048, 1 / 10, 1 / 20), ("seq_additive", 2048, 1.2
 
 
 def make_environment(folder: Path) -> None:
-    """An environment with the originals; it may be thrown away at any time."""
+    """Make an environment with the originals."""
     venv.create(folder, with_pip=True)
     subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
     print(f"now run: {folder / 'bin' / 'python'} -m benchmarks.layers")
 
 
 def measured(what: str, pair: str, tokens: int, sides: tuple[str, ...], given: argparse.Namespace) -> dict[str, float]:
-    """The figures of a process of its own; of a side that did not get through, none."""
+    """Return the figures from a fresh process, without those of a side that ran out of memory or time."""
     asked = {
         "what": what,
         "pair": pair,
@@ -56,16 +56,16 @@ def measured(what: str, pair: str, tokens: int, sides: tuple[str, ...], given: a
         return json.loads(result.stdout.splitlines()[-1])
     said = result.stderr.strip()
     if result.returncode > 0 and not any(word in said for word in ("OOM", "Allocat", "alloc", "MemoryError")):
-        raise SystemExit(f"Expected figures of {pair} at {tokens} tokens. Received:\n{said[-2000:]}")
+        raise SystemExit(f"{pair} failed at {tokens} tokens:\n{said[-2000:]}")
     return {}
 
 
 def compared(pair: str, tokens: int, given: argparse.Namespace) -> dict[str, Any]:
-    """One line of the table: seconds and megabytes of both sides; None where memory did not suffice."""
+    """Return a row of the table: seconds and megabytes of both sides; None if memory did not suffice."""
     memory = {side: measured("memory", pair, tokens, (side,), given).get(side) for side in ("ours", "original")}
     through = tuple(side for side, found in memory.items() if found is not None)
     times = measured("time", pair, tokens, through, given) if through else {}
-    if not times and "ours" in through:  # the two together took more than either alone
+    if not times and "ours" in through:  # both together did not fit into memory
         times = measured("time", pair, tokens, ("ours",), given)
     return {
         "pair": pair,
@@ -76,15 +76,15 @@ def compared(pair: str, tokens: int, given: argparse.Namespace) -> dict[str, Any
 
 
 def share(row: dict[str, Any], unit: str) -> float | None:
-    """Ours over the original."""
+    """Return ours over the original."""
     ours, original = row[f"ours_{unit}"], row[f"original_{unit}"]
-    # A layer that fits into what a process holds anyway raises no peak: take a tenth of a megabyte for it.
+    # A small layer may not raise the peak at all: count a tenth of a megabyte.
     least = 0.1 if unit == "mb" else 0.0
     return None if ours is None or original is None else max(ours, least) / max(original, least)
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row of the table, in milliseconds and megabytes."""
+    """Format a row of the table, in milliseconds and megabytes."""
 
     def cell(value: float | None, factor: float = 1.0) -> str:
         return "too big" if value is None else f"{value * factor:.3g}"
@@ -98,7 +98,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def judged(rows: list[dict[str, Any]]) -> list[str]:
-    """Whether the targets are met, and who is slower than its original."""
+    """Return whether the targets are met, and which layers are slower than their original."""
     verdicts = []
     for pair, tokens, most_time, most_memory in TARGETS:
         for row in rows:
@@ -107,14 +107,14 @@ def judged(rows: list[dict[str, Any]]) -> list[str]:
                 met = time_share <= most_time and memory_share <= most_memory
                 verdicts.append(
                     f"{pair} at {tokens}: {time_share:.3f} of the time (at most {most_time:.3f}), {memory_share:.3f} "
-                    f"of the memory (at most {most_memory:.3f}): {'met' if met else 'NOT MET'}"
+                    f"of the memory (at most {most_memory:.3f}): {'met' if met else 'MISSED'}"
                 )
     slower = [f"{row['pair']} at {row['tokens']}" for row in rows if (share(row, "seconds") or 0) > 1.1]
     return [*verdicts, "slower than the original by more than a tenth: " + (", ".join(slower) or "none")]
 
 
 def main() -> None:
-    """Print the table as it grows, then what came of the targets."""
+    """Print the table, then whether the targets are met."""
     from benchmarks.layer_pairs import PAIRS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,8 +126,8 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=32)
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--limit-gb", type=float, default=16.0, help="memory a process may take before it is too big")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--limit-gb", type=float, default=16.0, help="memory limit of a process")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     given = parser.parse_args()
     if given.make_env:
         make_environment(given.make_env)

@@ -1,20 +1,20 @@
-"""Pages of the documentation, written by hand but for what a benchmark fills in, each part between two marks."""
+"""Pages of documentation with parts that a benchmark fills in, each between two marks."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-PLACE = "<!-- {} -->"
+MARK = "<!-- {} -->"
 
 
 def fill(page: Path, parts: Mapping[str, str]) -> None:
-    """Put each part between its two marks in `page`; all else is written by hand and stays.
+    """Replace what is between the two marks of each part in `page`.
 
     Raises:
         ValueError: the page lacks a mark.
     """
     text = page.read_text(encoding="utf-8")
     for name, part in parts.items():
-        start, end = PLACE.format(name), PLACE.format(f"end of {name}")
+        start, end = MARK.format(name), MARK.format(f"end of {name}")
         if text.count(start) != 1 or text.count(end) != 1:
             raise ValueError(f"{page}: expected {start} and {end} once each.")
         before, after = text.split(start)[0], text.split(end)[1]

@@ -1,9 +1,9 @@
-"""What padding does to self-attention, as keras-self-attention masks and as we do: the table of docs/migrating.md.
+"""Measure what padding does to self-attention in keras-self-attention and in ours: the table of docs/migrating.md.
 
     .venv/bin/python -m benchmarks.padding
 
-One layer with random weights reads the same 64 random texts of 8 tokens, with more and more padding behind them. The
-upstream mode is what keras-self-attention 0.51 answers, to 1e-5: tests/golden holds it to that.
+A layer with random weights reads the same 64 random texts of 8 tokens with increasing padding. Its upstream mode equals
+keras-self-attention 0.51 within 1e-5, which tests/golden checks.
 """
 
 from typing import Literal
@@ -22,11 +22,11 @@ HEADER = """\
 
 
 def answers(mode: Literal["keys", "upstream"], padding: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of the real positions alone: context[texts, tokens, features] and map[texts, tokens, keys]."""
+    """Return context[texts, tokens, features] and map[texts, tokens, keys] of the real positions."""
     keras.utils.set_random_seed(0)
     generator = np.random.default_rng(0)
     texts = generator.normal(size=(TEXTS, TOKENS, FEATURES)).astype(np.float32)
-    # What stands in the padding is whatever the layers before make of it.
+    # Padded positions hold whatever earlier layers made of them.
     filling = generator.normal(size=(TEXTS, padding, FEATURES)).astype(np.float32)
     mask = np.arange(TOKENS + padding) < TOKENS
     layer = SeqSelfAttention(mask_mode=mode)
@@ -39,7 +39,7 @@ def answers(mode: Literal["keys", "upstream"], padding: int) -> tuple[np.ndarray
 
 
 def rows() -> list[str]:
-    """The lines of the table."""
+    """Return the lines of the table."""
     lines = []
     for padding in PADDED:
         cells: dict[str, tuple[float, float]] = {}

@@ -1,13 +1,13 @@
-"""Seconds an epoch and time to 0.89 test accuracy on IMDB: our training, a plain Keras script, and PyTorch.
+"""Measure seconds per epoch and time to 0.89 test accuracy on IMDB: our training, a plain Keras script, and PyTorch.
 
     .venv/bin/python -m benchmarks.train --data aclImdb_v1.tar.gz
     .venv/bin/python -m benchmarks.train --data aclImdb_v1.tar.gz --parts default keras-bilstm --seeds 1 2 3
 
-Each part trains in a process of its own until the goal is reached on all 25,000 test reviews, or for --epochs epochs.
-Measuring accuracy stops the clock. A finished part is kept under --out, so a stopped comparison goes on where it was.
-PyTorch is taken from .torch, which `make test-torch` makes. Run it on a quiet machine.
+Each part trains in its own process until it reaches the goal on all 25,000 test reviews, or for --epochs epochs.
+Measuring accuracy stops the clock. Records under --out let a stopped comparison resume. PyTorch comes from .torch,
+which `make test-torch` installs. Run nothing else on the machine meanwhile.
 
-Exits with 1 where plain Keras takes less than three times as long as the quickest of ours.
+Exits with 1 if plain Keras takes less than three times as long as our fastest.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from benchmarks.zoo.records import Records
+from benchmarks.records import Records
 from training.data import Corpus, load_corpus
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ LEAST_TIMES = 3.0
 
 
 class Part(NamedTuple):
-    """What is trained by whom; ours are configurations, whose batch size is their own."""
+    """A classifier and who trains it."""
 
     what: str
     trainer: str  # "ours", "keras" or "torch"
@@ -35,7 +35,7 @@ class Part(NamedTuple):
 
     @property
     def peer(self) -> str:
-        """The part it is held against."""
+        """Return the part to compare with."""
         return f"keras-{self.encoder}"
 
 
@@ -65,9 +65,9 @@ _HEADINGS = (
 
 
 def main() -> None:
-    """Train what has no record yet, and print the table."""
+    """Train parts without a record, and print the table."""
     given = _arguments()
-    corpus = load_corpus(given.data, text_column="text", label_column="label")
+    corpus = load_corpus(given.data)
     records, fingerprint = Records(given.out), corpus.fingerprint()
     if given.alone:
         name, seed = given.parts[0], given.seeds[0]
@@ -87,24 +87,24 @@ def main() -> None:
     ours = [times_of(name, found) for name in found if PARTS[name].trainer == "ours"]
     most = max((times for times in ours if times is not None), default=None)
     if most is not None:
-        print(f"plain Keras takes {most:.1f} times as long as the quickest of ours (target {LEAST_TIMES:.0f})")
+        print(f"plain Keras takes {most:.1f} times as long as our fastest (target: at least {LEAST_TIMES:.0f})")
     raise SystemExit(most is not None and most < LEAST_TIMES)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the IMDB archive or folder")
-    parser.add_argument("--out", type=Path, default=Path("runs/train"), help="where figures are kept")
+    parser.add_argument("--out", type=Path, default=Path("runs/train"), help="folder of records")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, metavar="PART", help=" ".join(PARTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("--epochs", type=int, default=4, help="after which the scripts give up")
-    parser.add_argument("--batch-size", type=int, default=64, help="of the scripts; ours is in the configuration")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of the scripts, at most")
+    parser.add_argument("--batch-size", type=int, default=64, help="batch size of the scripts")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _subject(name: str, seed: int, given: argparse.Namespace, fingerprint: str) -> dict[str, Any]:
-    """What figures are figures of."""
+    """Return what the figures depend on."""
     subject: dict[str, Any] = {"part": name, "seed": seed, "data": fingerprint}
     if PARTS[name].trainer == "ours":
         from benchmarks.trainers.ours import CONFIGS
@@ -118,7 +118,7 @@ def _train_alone(name: str, seed: int, given: argparse.Namespace) -> None:
     environment = dict(os.environ)
     if PARTS[name].trainer == "torch":
         if not (ROOT / ".torch").is_dir():
-            print(f"{name}: expected PyTorch in .torch. Found none: run `make test-torch` first.", file=sys.stderr)
+            print(f"{name}: skipped, PyTorch is not in .torch; run `make test-torch` first.", file=sys.stderr)
             return
         environment["PYTHONPATH"] = str(ROOT / ".torch")
     print(f"{name}, seed {seed}", flush=True)
@@ -155,7 +155,7 @@ def _train(name: str, corpus: Corpus, seed: int, given: argparse.Namespace) -> d
 
 
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
-    """Markdown: means over the seeds that reached the goal; what a script would still have needed is not guessed at."""
+    """Return the table in Markdown, with means over seeds; "over" marks a part that did not reach the goal."""
     lines = ["| " + " | ".join(_HEADINGS) + " |", "| --- " * len(_HEADINGS) + "|"]
     for name in found:
         lines.append("| " + " | ".join(_cells(name, found)) + " |")
@@ -163,8 +163,7 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def times_of(name: str, found: dict[str, list[dict[str, Any]]]) -> float | None:
-    """How many times as long as this part plain Keras takes, or at least takes where it gave up; None where this part
-    gave up or plain Keras was not asked for."""
+    """Return how many times as long plain Keras takes, at least; None if it was not measured or this part gave up."""
     runs, peer = found[name], found.get(PARTS[name].peer, [])
     if not peer or not all(run["reached"] for run in runs):
         return None

@@ -1,1 +1,1 @@
-"""Makes bundles: reads reviews, trains a classifier, measures it, saves it."""
+"""Make bundles: read labelled texts, train a classifier, measure it, save it."""

@@ -1,18 +1,16 @@
-"""The command line: python -m training train | evaluate | compare | export."""
+"""Command line: python -m training train | evaluate | compare | export."""
 
 import json
 import os
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
-# TensorFlow tells of its every optimisation on stderr, before Python code can turn it down.
+# Otherwise TensorFlow logs its optimisations on stderr while it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from models.bundle.store import BundleError, export_bundle
@@ -21,69 +19,34 @@ from training.data import Corpus, load_corpus
 from training.download import IMDB_DIGESTS, IMDB_URL, download
 from training.errors import TrainingError
 from training.evaluate import Evaluation, evaluate
+from training.progress import ConsoleProgress
 from training.run import train
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make and measure bundles.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train and measure bundles.")
 console = Console(stderr=True)
 
 Data = Annotated[
     Path | None,
     typer.Option(
-        help="IMDB archive or folder, or your own .csv, .tsv, .jsonl or .parquet; without it IMDB is fetched."
+        help="IMDB archive or folder, or your own .csv, .tsv, .jsonl or .parquet; downloads IMDB if not given."
     ),
 ]
-TextColumn = Annotated[str, typer.Option(help="Column of the texts in your own table.")]
-LabelColumn = Annotated[str, typer.Option(help="Column of the labels in your own table.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")]
+TextColumn = Annotated[str, typer.Option(help="Column with the texts of your own table.")]
+LabelColumn = Annotated[str, typer.Option(help="Column with the labels of your own table.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
 
 _FIGURES = ("accuracy", "auc", "f1", "brier", "ece", "nll")
-
-
-class ConsoleWatcher:
-    """Shows a run as lines that stay and one bar that moves."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            "[progress.description]{task.description}",
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
-            "{task.fields[figures]}",
-            console=console,
-        )
-        self._what = ""
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> "ConsoleWatcher":
-        self._progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._progress.stop()
-
-    def say(self, message: str) -> None:
-        """Print a line above the bar."""
-        self._progress.console.print(message, highlight=False)
-
-    def advance(self, what: str, done: int, total: int, figures: str = "") -> None:
-        """Move the bar of `what`, or start one."""
-        if self._task is None or what != self._what:
-            if self._task is not None:
-                self._progress.remove_task(self._task)
-            self._what, self._task = what, self._progress.add_task(what, total=total, figures=figures)
-        self._progress.update(self._task, completed=done, total=total, figures=figures)
 
 
 @app.command("train")
 def train_command(
     config: Annotated[Path, typer.Argument(help="A TOML file such as training/configs/default.toml.")],
     data: Data = None,
-    out: Annotated[Path | None, typer.Option(help="The bundle's folder; models/saved/NAME if not given.")] = None,
-    seed: Annotated[int | None, typer.Option(help="In place of the configuration's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the bundle; default: models/saved/NAME.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Override the seed of the configuration.")] = None,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a stopped run.")] = False,
 ) -> None:
     """Train a classifier and save it as a bundle."""
     settings = read_config(config)
@@ -92,11 +55,11 @@ def train_command(
     out = out or Path("models/saved") / settings.name
     corpus = _corpus(data, text_column, label_column)
     work = out.parent / f".{out.name}.training"
-    with ConsoleWatcher() as watcher:
+    with ConsoleProgress(console) as progress:
         try:
-            card = train(settings, corpus, out, work=work, resume=resume, watcher=watcher)
+            card = train(settings, corpus, out, work=work, resume=resume, progress=progress)
         except KeyboardInterrupt:
-            watcher.say(f"Stopped. What was done is kept in {work}: run the same command with --resume to go on.")
+            progress.say(f"Stopped. To resume, repeat the command with --resume; checkpoints are in {work}.")
             raise typer.Exit(130) from None
     _print_table([Evaluation(out, card, card.metrics["test"], same_data=True)])
     console.print(f"Saved {out} (version {card.version}), with pictures in {out / 'report'}.", highlight=False)
@@ -104,13 +67,13 @@ def train_command(
 
 @app.command("evaluate")
 def evaluate_command(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
     data: Data = None,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
     json_file: Json = None,
 ) -> None:
-    """Measure a bundle on the test part of the data."""
+    """Measure a bundle on the test set."""
     _measure([bundle], _corpus(data, text_column, label_column), json_file)
 
 
@@ -122,17 +85,17 @@ def compare_command(
     label_column: LabelColumn = "label",
     json_file: Json = None,
 ) -> None:
-    """Measure several bundles on the same test part."""
+    """Measure several bundles on the same test set."""
     _measure(bundles, _corpus(data, text_column, label_column), json_file)
 
 
 @app.command("export")
 def export_command(bundles: Annotated[list[Path], typer.Argument(help="Folders of bundles.")]) -> None:
-    """Add the model for ONNX Runtime to bundles that have none, or make it anew; their versions change."""
+    """Add or rebuild the model for ONNX Runtime (HEED_ENGINE=onnx); the versions of the bundles change."""
     for path in bundles:
         with console.status(f"exporting {path}"):
             card = export_bundle(path)
-        console.print(f"Saved {path} (version {card.version}), with its model for HEED_ENGINE=onnx.", highlight=False)
+        console.print(f"Saved {path} (version {card.version}), with a model for HEED_ENGINE=onnx.", highlight=False)
 
 
 def _corpus(data: Path | None, text_column: str, label_column: str) -> Corpus:
@@ -151,7 +114,7 @@ def _measure(bundles: list[Path], corpus: Corpus, json_file: Path | None) -> Non
     _print_table(evaluations)
     for one in evaluations:
         if not one.same_data:
-            console.print(f"{one.path}: this is not the data it was trained on, so its card's figures may differ.")
+            console.print(f"{one.path}: trained on other data, so the figures of its card may differ.")
     if json_file is not None:
         json_file.write_text(json.dumps([one.to_dict() for one in evaluations], indent=2) + "\n", encoding="utf-8")
 
@@ -172,7 +135,7 @@ def _print_table(evaluations: list[Evaluation]) -> None:
 
 
 def main() -> None:
-    """Run a command; a refusal is one clear line and exit status 2."""
+    """Run a command; print an expected error as one line and exit with 2."""
     try:
         app()
     except (TrainingError, BundleError) as error:

@@ -1,17 +1,39 @@
-"""Batches of texts of about the same length, so that little of a batch is padding."""
+"""Batches of texts of similar length, and forward passes over them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+import keras
 import numpy as np
 
-from models.tokenizer import PAD_ID
+from models.tokenizer import PAD_ID, Tokenizer
 
-# Widths are rounded up to this, so that a backend that compiles each shape has few to compile.
 WIDTH_STEP = 32
+"""Batch widths are multiples of this, so that a backend that compiles every shape compiles few."""
+
+ALWAYS_COMPILED = keras.backend.backend() == "jax"  # which has no other mode
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTexts:
+    """Tokenized texts: ids int32[tokens] each, labels int32[texts]."""
+
+    ids: Sequence[np.ndarray]
+    labels: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Return int[texts], in tokens."""
+        return np.array([len(one) for one in self.ids])
+
+
+def encode_texts(tokenizer: Tokenizer, texts: Iterable[str], labels: np.ndarray, max_tokens: int) -> EncodedTexts:
+    """Tokenize texts, cutting each after `max_tokens` tokens."""
+    return EncodedTexts([tokenizer.encode(text, max_tokens).ids for text in texts], labels)
 
 
 def pad_batch(ids: Sequence[np.ndarray]) -> np.ndarray:
-    """int32[tokens] each -> int32[texts, width], padded on the right to a multiple of `WIDTH_STEP`."""
+    """Pad int32[tokens] each on the right to one int32[texts, width]; the width is a multiple of `WIDTH_STEP`."""
     longest = max((len(one) for one in ids), default=0)
     batch = np.full((len(ids), max(1, -(-longest // WIDTH_STEP)) * WIDTH_STEP), PAD_ID, dtype=np.int32)
     for row, one in enumerate(ids):
@@ -20,7 +42,7 @@ def pad_batch(ids: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def batches_by_length(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Positions of the texts, batch by batch from the shortest to the longest; each position stands once."""
+    """Return the positions of all texts in batches, from the shortest text to the longest."""
     order = np.argsort(lengths, kind="stable")
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
@@ -28,11 +50,42 @@ def batches_by_length(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
 def shuffled_batches(
     lengths: np.ndarray, batch_size: int, generator: np.random.Generator, spread: float = 16.0
 ) -> Iterator[np.ndarray]:
-    """Positions of the texts, batch by batch in random order; each position stands once.
+    """Yield the positions of all texts in batches of similar length, in random order.
 
-    Texts within about `spread` tokens of length change batch-mates from one epoch to the next.
+    Lengths are jittered by up to `spread` tokens, so batches differ from epoch to epoch.
     """
     jittered = lengths + generator.uniform(-spread, spread, len(lengths))
     batches = batches_by_length(jittered, batch_size)
     for position in generator.permutation(len(batches)):
         yield batches[position]
+
+
+def for_prediction(model: keras.Model) -> keras.Model:
+    """Return a model that shares the weights of `model` and is compiled for `predict_logits`.
+
+    On TensorFlow it runs as a plain graph: compiling each width with XLA would take longer than the passes.
+    """
+    forward = keras.Model(model.input, model.output)
+    forward.compile(jit_compile=ALWAYS_COMPILED)
+    return forward
+
+
+def predict_logits(forward: keras.Model, ids: Sequence[np.ndarray], batch_size: int = 128) -> np.ndarray:
+    """Return the logits float32[texts, labels] of int32[tokens] each, in order."""
+    lengths = np.array([len(one) for one in ids])
+    logits: np.ndarray | None = None
+    for positions in batches_by_length(lengths, batch_size):
+        outputs = forward.predict_on_batch(pad_batch([ids[i] for i in positions]))
+        batch_logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        if logits is None:
+            logits = np.zeros((len(ids), batch_logits.shape[-1]), np.float32)
+        logits[positions] = batch_logits
+    if logits is None:
+        raise ValueError("Expected at least one text. Received none.")
+    return logits
+
+
+def predict_tokens(forward: keras.Model, ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Return every output for one text int32[tokens], without the batch axis and padding."""
+    outputs = forward.predict_on_batch(pad_batch([ids]))
+    return {name: values[0] if name == "logits" else values[0, : len(ids)] for name, values in outputs.items()}

@@ -1,4 +1,4 @@
-"""A stopped run, so that it can go on where it was."""
+"""Checkpoints, from which a stopped run resumes."""
 
 import json
 import os
@@ -14,19 +14,19 @@ from training.errors import ResumeError
 
 
 @dataclass(slots=True)
-class Progress:
-    """Where a run stands.
+class RunState:
+    """Position of a run, and the figures so far.
 
     Attributes:
-        phase: index of the phase at work.
-        epoch: epochs of that phase that are done.
-        step: batches of the epoch at work that are done.
+        phase: index of the current phase.
+        epoch: finished epochs of that phase.
+        step: finished batches of the current epoch.
         best_loss: lowest calibrated validation loss of the phase; None before the first.
         stale_epochs: epochs since then.
-        texts: texts of the epoch at work that were trained on.
+        texts: texts trained on in the current epoch.
         loss_sum: sum of their losses.
-        right: how many of them were labelled rightly.
-        history: one entry an epoch that is done.
+        right: how many of them were classified correctly.
+        history: one entry per finished epoch.
     """
 
     phase: int = 0
@@ -41,43 +41,43 @@ class Progress:
 
     @property
     def train_loss(self) -> float:
-        """Mean over the texts of the epoch so far."""
+        """Return the mean loss of the current epoch so far."""
         return self.loss_sum / self.texts
 
     @property
     def train_accuracy(self) -> float:
-        """Share of the texts of the epoch so far."""
+        """Return the accuracy of the current epoch so far."""
         return self.right / self.texts
 
     def add_batch(self, texts: int, loss: float, accuracy: float) -> None:
-        """One more batch is done, with its mean loss and accuracy."""
+        """Count a finished batch with its mean loss and accuracy."""
         self.step += 1
         self.texts += texts
         self.loss_sum += texts * loss
         self.right += texts * accuracy
 
     def end_epoch(self, entry: dict[str, Any]) -> None:
-        """The epoch at work is done, and this is to be remembered of it."""
+        """Add `entry` to the history and start the next epoch."""
         self.history.append(entry)
         self.epoch, self.step = self.epoch + 1, 0
         self.texts, self.loss_sum, self.right = 0, 0.0, 0.0
 
     def end_phase(self) -> None:
-        """The phase at work is done."""
+        """Start the next phase."""
         self.phase, self.epoch = self.phase + 1, 0
         self.best_loss, self.stale_epochs = None, 0
 
 
 class Checkpoint:
-    """One file that is replaced as a whole: where a run stands, and every number it stands on."""
+    """One file that holds the state of a run and all its arrays, replaced atomically."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def save(self, progress: Progress, arrays: dict[str, Sequence[np.ndarray]]) -> None:
-        """Replace the checkpoint; a crash meanwhile leaves the one before."""
+    def save(self, state: RunState, arrays: dict[str, Sequence[np.ndarray]]) -> None:
+        """Replace the checkpoint; a crash meanwhile leaves the previous one."""
         flat = {f"{name}/{i}": array for name, group in arrays.items() for i, array in enumerate(group)}
-        flat["progress"] = np.array(json.dumps(asdict(progress)))
+        flat["progress"] = np.array(json.dumps(asdict(state)))
         partial = self.file.with_suffix(".partial")
         with partial.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **flat)
@@ -85,24 +85,24 @@ class Checkpoint:
             os.fsync(stream.fileno())
         os.replace(partial, self.file)
 
-    def load(self) -> tuple[Progress, dict[str, list[np.ndarray]]]:
-        """What `save` wrote; arrays that it was given none of are not there."""
+    def load(self) -> tuple[RunState, dict[str, list[np.ndarray]]]:
+        """Return what `save` wrote; an empty group of arrays is missing."""
         arrays: dict[str, list[np.ndarray]] = {}
         with np.load(self.file, allow_pickle=False) as stored:
             for name in stored.files:
                 if "/" in name:
                     arrays.setdefault(name.split("/")[0], []).append(stored[name])
-            return Progress(**json.loads(str(stored["progress"]))), arrays
+            return RunState(**json.loads(str(stored["progress"]))), arrays
 
 
-def open_work_folder(folder: Path, run: dict[str, Any], *, resume: bool) -> Path:
-    """The folder where a run keeps what it needs to go on: a new one, or that of the stopped run.
+def open_work_folder(folder: Path, run: dict[str, Any], *, resume: bool) -> None:
+    """Create the work folder of a run, or check that it belongs to the run to resume.
 
     Args:
         run: what identifies the run: its configuration and the fingerprint of its data.
 
     Raises:
-        ResumeError: `resume` is asked for and there is no stopped run, or one with another configuration or data.
+        ResumeError: `folder` holds no stopped run, or one with another configuration or data.
     """
     identity = folder / "run.json"
     if not resume:
@@ -113,7 +113,6 @@ def open_work_folder(folder: Path, run: dict[str, Any], *, resume: bool) -> Path
         raise ResumeError(f"{folder}: expected the folder of a stopped run. Found none: start without --resume.")
     elif json.loads(identity.read_text(encoding="utf-8")) != run:
         raise ResumeError(
-            f"{folder}: expected a stopped run of this configuration, seed and data. Found another one: give what the "
-            "stopped run was given, or start without --resume."
+            f"{folder}: expected a stopped run of this configuration, seed and data. Found another one: repeat the "
+            "arguments of the stopped run, or start without --resume."
         )
-    return folder

@@ -1,4 +1,4 @@
-"""A training run in one TOML file, or one that changes another; an unknown key is an error."""
+"""Configuration of a training run: a TOML file, or two where one builds on the other."""
 
 import tomllib
 from pathlib import Path
@@ -10,7 +10,7 @@ from models.config import ClassifierConfig
 from models.mechanisms import attention_layer
 from training.errors import ConfigError
 
-_DECIDED_BY_THE_DATA = {"vocabulary_size": 3, "labels": 2}  # with the least values there are
+_SET_BY_THE_DATA = {"vocabulary_size": 3, "labels": 2}  # smallest values, to check the rest with
 
 
 class _Section(BaseModel):
@@ -18,86 +18,80 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """How texts become ids."""
+    """Splitting and tokenizing."""
 
-    validation_share: float = Field(0.1, gt=0, lt=1, description="part of train that is never trained on")
-    max_words: int = Field(30_000, ge=1, description="words in the vocabulary, the commonest of train")
-    max_tokens: int = Field(1024, ge=1, description="tokens read of a text; the rest is cut off")
+    validation_share: float = Field(0.1, gt=0, lt=1, description="share of train held out for validation")
+    max_words: int = Field(30_000, ge=1, description="size of the vocabulary: the most common words of train")
+    max_tokens: int = Field(1024, ge=1, description="longer texts are truncated")
 
 
 class VectorsConfig(_Section):
-    """Word vectors, trained on the train part and the unlabelled texts before the classifier is."""
+    """Word vectors, trained before the classifier on the train and unlabelled texts."""
 
-    cbow: bool = Field(
-        False,
-        description="a word from the mean of its neighbours, at a fifth of the time of skip-gram",
-        exclude_if=lambda cbow: not cbow,  # runs that were begun before there was a choice can still be resumed
-    )
-    window: int = Field(8, ge=1, description="words to either side")
-    negative: int = Field(5, ge=1, description="negative samples a word")
-    sample: float = Field(1e-4, gt=0, description="frequency above which common words are thinned out")
-    min_count: int = Field(5, ge=1, description="rarer words get no vector")
+    cbow: bool = Field(False, description="continuous bag of words: a fifth of the time of skip-gram")
+    window: int = Field(8, ge=1, description="context words on either side")
+    negative: int = Field(5, ge=1, description="negative samples per word")
+    sample: float = Field(1e-4, gt=0, description="words above this frequency are downsampled")
+    min_count: int = Field(5, ge=1, description="rarer words get a random vector")
     epochs: int = Field(4, ge=1)
 
 
 class PhaseConfig(_Section):
-    """One stretch of training at one setting."""
+    """A phase of training."""
 
     epochs: int = Field(ge=1)
-    learning_rate: float = Field(gt=0, description="at the start; it falls along a cosine to a tenth")
-    train_embedding: bool = Field(True, description="whether the word vectors are trained too")
-    patience: int = Field(
-        2, ge=1, description="epochs without a better calibrated validation loss after which the phase ends"
-    )
+    learning_rate: float = Field(gt=0, description="initial; decays along a cosine to a tenth")
+    train_embedding: bool = Field(True, description="whether to train the word vectors too")
+    patience: int = Field(2, ge=1, description="epochs without a better calibrated validation loss before it ends")
 
 
 class TrainConfig(_Section):
-    """The whole of a training run."""
+    """Configuration of a training run."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="of the bundle")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of the bundle")
     seed: int = Field(1, ge=0)
     batch_size: int = Field(64, ge=1)
-    gradient_norm: float = Field(1.0, gt=0, description="gradients with a larger global norm are scaled down to it")
+    gradient_norm: float = Field(1.0, gt=0, description="clip gradients to this global norm")
     data: DataConfig = DataConfig()
     vectors: VectorsConfig | Literal[False] = False
     model: dict[str, Any] = Field(
-        default_factory=dict, description="the architecture: what `ClassifierConfig` takes and the data does not decide"
+        default_factory=dict, description="arguments of `ClassifierConfig`, except those the data determines"
     )
     phases: tuple[PhaseConfig, ...] = Field(min_length=1, strict=False)
 
     @field_validator("model")
     @classmethod
     def _is_an_architecture(cls, model: dict[str, Any]) -> dict[str, Any]:
-        if decided := sorted(_DECIDED_BY_THE_DATA.keys() & model.keys()):
-            raise ValueError(f"Expected nothing that the data decides. Received {decided}.")
-        attention_layer(ClassifierConfig.from_dict({**model, **_DECIDED_BY_THE_DATA}))  # refuses unknown options
+        if derived := sorted(_SET_BY_THE_DATA.keys() & model.keys()):
+            raise ValueError(f"Expected no key that the data determines. Received {derived}.")
+        attention_layer(ClassifierConfig.from_dict({**model, **_SET_BY_THE_DATA}))  # rejects unknown options
         return model
 
     @model_validator(mode="after")
     def _knows_every_position(self) -> Self:
-        architecture = self.classifier(**_DECIDED_BY_THE_DATA)
+        architecture = self.classifier(**_SET_BY_THE_DATA)
         known = architecture.attention.get("max_length")
         if architecture.position == "trainable":
             known = min(architecture.max_positions, known or architecture.max_positions)
         if known is not None and known < self.data.max_tokens:
             raise ValueError(
-                f"Expected as many positions as data.max_tokens={self.data.max_tokens}. Received {known}: what stands "
-                "further back would be taken for the last one."
+                f"Expected as many positions as data.max_tokens={self.data.max_tokens}. Received {known}: all later "
+                "tokens would share the last one."
             )
         return self
 
     def classifier(self, *, vocabulary_size: int, labels: int) -> ClassifierConfig:
-        """The whole architecture, once the data is known."""
+        """Return the architecture, given what the data determines."""
         return ClassifierConfig.from_dict({**self.model, "vocabulary_size": vocabulary_size, "labels": labels})
 
 
 def read_config(file: Path) -> TrainConfig:
-    """The training configuration in a TOML file.
+    """Read the training configuration in a TOML file.
 
-    A file may name another beside it as its `base`: what it does not say is then as it is there.
+    `base` may name another file in the same folder, whose values are the defaults.
 
     Raises:
-        ConfigError: the file cannot be read, is not TOML, or holds an unknown key or a value out of range.
+        ConfigError: the file cannot be read, is not TOML, or has an unknown key or an invalid value.
     """
     try:
         return TrainConfig.model_validate(_read_values(file))
@@ -121,13 +115,13 @@ def _read_values(file: Path, *, may_have_base: bool = True) -> dict[str, Any]:
     base = values.pop("base")
     if not may_have_base or not isinstance(base, str) or Path(base).name != base:
         raise ConfigError(
-            f"{file}: expected base to be the name of a file beside it that has no base itself. Received {base!r}."
+            f"{file}: expected base to name a file in the same folder that has no base itself. Received {base!r}."
         )
     return _merged(_read_values(file.parent / base, may_have_base=False), values)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `changes` in place of its own, table by table."""
+    """Return `base` updated with `changes`, table by table."""
     merged = dict(base)
     for key, value in changes.items():
         both_tables = isinstance(value, dict) and isinstance(base.get(key), dict)

@@ -1,4 +1,4 @@
-"""Labelled texts: the IMDB reviews, or a table of your own."""
+"""Labelled texts: the IMDB reviews, or your own table."""
 
 import hashlib
 import tarfile
@@ -17,13 +17,13 @@ from training.errors import DataError
 
 IMDB_LABELS = {"neg": "negative", "pos": "positive"}
 OWN_TEST_SHARE = 0.2
-# Never the seed of a run: what is held out for testing must be the same for whoever trains and whoever measures.
+# Not the seed of the run: training and evaluation must hold out the same texts.
 _OWN_TEST_SEED = 1
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledTexts:
-    """Texts and the index of each one's label: labels int32[texts]."""
+    """Texts and their labels, int32[texts]."""
 
     texts: tuple[str, ...]
     labels: np.ndarray
@@ -32,20 +32,20 @@ class LabelledTexts:
         return len(self.texts)
 
     def take(self, positions: np.ndarray) -> "LabelledTexts":
-        """The texts at `positions`, in that order."""
+        """Return the texts at `positions`, in that order."""
         return LabelledTexts(tuple(self.texts[i] for i in positions), self.labels[positions])
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """What is trained and tested on.
+    """Data to train and test on.
 
     Attributes:
-        source: where it was read from, by name alone.
-        label_names: label i is `label_names[i]`.
-        train: what may be learned from, validation included.
-        test: what is looked at once.
-        unlabelled: further texts of the same kind, for word vectors.
+        source: name of the file or data set.
+        label_names: names of labels 0, 1, ...
+        train: texts to learn from, validation included.
+        test: texts that are measured once.
+        unlabelled: further texts, for word vectors.
     """
 
     source: str
@@ -55,7 +55,7 @@ class Corpus:
     unlabelled: tuple[str, ...] = field(default=())
 
     def fingerprint(self) -> str:
-        """A short hash of every text and label, in order: the same data has the same one wherever it lies."""
+        """Return a short hash of every text and label, in order."""
         digest = hashlib.sha256()
         for part in (self.train, self.test):
             digest.update(np.asarray(part.labels, dtype="<i4").tobytes())
@@ -66,11 +66,10 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """A corpus, ready to be trained on: no training text stands in validation or test.
+    """A split corpus; no training or unlabelled text is a duplicate of a validation or test text.
 
     Attributes:
-        left_out: how many texts of train and of the unlabelled were left out because a text that is the same but for
-            case and white space stands in validation or test; and how many stand twice.
+        left_out: counts of duplicates, by where they were; texts that differ in case and white space alone count.
     """
 
     train: LabelledTexts
@@ -80,11 +79,11 @@ class Splits:
     left_out: dict[str, int]
 
 
-def load_corpus(path: Path, *, text_column: str, label_column: str) -> Corpus:
-    """The corpus at `path`: the IMDB archive or folder, or a CSV, Parquet or JSONL file (also .csv.gz, .jsonl.gz).
+def load_corpus(path: Path, *, text_column: str = "text", label_column: str = "label") -> Corpus:
+    """Load the IMDB archive or folder, or a CSV, TSV, JSONL (each also .gz) or Parquet file.
 
     Raises:
-        DataError: it is none of these, or holds no labelled texts.
+        DataError: it is none of these, or has no labelled texts.
     """
     if path.is_dir() or path.name.endswith((".tar.gz", ".tgz", ".tar")):
         return load_imdb(path)
@@ -92,10 +91,10 @@ def load_corpus(path: Path, *, text_column: str, label_column: str) -> Corpus:
 
 
 def load_imdb(path: Path) -> Corpus:
-    """The Large Movie Review Dataset (Maas et al. 2011), from its archive or the folder it unpacks to.
+    """Load the Large Movie Review Dataset (Maas et al. 2011) from its archive or the folder it unpacks to.
 
     Raises:
-        DataError: the reviews are not there, or are not UTF-8.
+        DataError: reviews are missing, or are not UTF-8.
     """
     files = _files_of_folder(path) if path.is_dir() else _files_of_archive(path)
     parts: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -115,7 +114,7 @@ def load_imdb(path: Path) -> Corpus:
     if missing:
         raise DataError(
             f"{path}: expected the layout of the IMDB archive, {{train,test}}/{{pos,neg}}/*.txt. Found no {missing}. "
-            "Give the archive, or the folder aclImdb that it unpacks to."
+            "Pass the archive, or the folder aclImdb that it unpacks to."
         )
     texts = {part: tuple(text for _, text in sorted(named)) for part, named in parts.items()}
     train, test = (
@@ -129,12 +128,12 @@ def load_imdb(path: Path) -> Corpus:
 
 
 def load_table(path: Path, *, text_column: str, label_column: str) -> Corpus:
-    """A table of your own: a fifth of it, always the same one, with the labels in proportion, becomes the test part.
+    """Load your own table with any number of labels, which are sorted as text.
 
-    Any number of labels; they are ordered as text. Rows without a text or a label are refused, not dropped.
+    A fifth of the rows, stratified and always the same ones, becomes the test set.
 
     Raises:
-        DataError: the file cannot be read, a column is missing or empty in places, or there are fewer than 2 labels.
+        DataError: the file cannot be read, a column is missing or has an empty row, or there are fewer than 2 labels.
     """
     table = _read_table(path)
     for option, column in (("--text-column", text_column), ("--label-column", label_column)):
@@ -150,17 +149,17 @@ def load_table(path: Path, *, text_column: str, label_column: str) -> Corpus:
         raise DataError(f"{path}: expected at least 2 labels in {label_column!r}. Found {list(label_names)}.")
     index = {name: position for position, name in enumerate(label_names)}
     whole = LabelledTexts(texts, np.array([index[name] for name in names], dtype=np.int32))
-    train, test = _divide(whole, OWN_TEST_SHARE, _OWN_TEST_SEED, path)
+    train, test = _split(whole, OWN_TEST_SHARE, _OWN_TEST_SEED, path)
     return Corpus(path.name, label_names, train, test)
 
 
 def split_corpus(corpus: Corpus, *, validation_share: float, seed: int) -> Splits:
-    """Take a validation part from train, the same for the same seed, and leave out of train what stands elsewhere.
+    """Hold out a validation set, the same for the same seed, and remove duplicates of held-out texts from train.
 
     Raises:
-        DataError: a label has too few texts to be divided.
+        DataError: a label has too few texts to split.
     """
-    train, validation = _divide(corpus.train, validation_share, seed, Path(corpus.source))
+    train, validation = _split(corpus.train, validation_share, seed, Path(corpus.source))
     test_keys = {_key(text) for text in corpus.test.texts}
     held_out = test_keys | {_key(text) for text in validation.texts}
     train_keys = [_key(text) for text in train.texts]
@@ -177,19 +176,19 @@ def split_corpus(corpus: Corpus, *, validation_share: float, seed: int) -> Split
     return Splits(train.take(kept), validation, corpus.test, unlabelled, left_out)
 
 
-def _divide(whole: LabelledTexts, share: float, seed: int, path: Path) -> tuple[LabelledTexts, LabelledTexts]:
-    """Two parts with the labels in proportion; `share` of the texts is in the second."""
+def _split(whole: LabelledTexts, share: float, seed: int, path: Path) -> tuple[LabelledTexts, LabelledTexts]:
+    """Split in two, stratified by label; the second part gets `share` of the texts."""
     try:
         first, second = train_test_split(
             np.arange(len(whole)), test_size=share, random_state=seed, stratify=whole.labels
         )
     except ValueError as error:
-        raise DataError(f"{path}: cannot be divided with {share:.0%} held out: {error}") from error
+        raise DataError(f"{path}: cannot be split with {share:.0%} held out: {error}") from error
     return whole.take(np.sort(first)), whole.take(np.sort(second))
 
 
 def _key(text: str) -> bytes:
-    """The same for texts that differ in case and white space alone."""
+    """Return a key that is equal for texts that differ in case and white space alone."""
     return hashlib.blake2b(" ".join(text.lower().split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
@@ -229,17 +228,17 @@ def _files_of_archive(path: Path) -> Iterator[tuple[str, bytes]]:
                 stream = archive.extractfile(member) if member.isfile() else None
                 if stream is not None:
                     yield member.name, stream.read()
-            # tarfile takes an archive that was cut between two members for a whole one; a whole one ends with zeros.
+            # tarfile accepts an archive that was cut between two members; a complete one ends with a block of zeros.
             archive.fileobj.seek(archive.offset)
             if archive.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
-                raise tarfile.ReadError("it breaks off")
+                raise tarfile.ReadError("it is cut off")
     except (OSError, tarfile.TarError, EOFError) as error:
         raise DataError(
-            f"{path}: expected a whole tar archive. {error}. If it was being downloaded, download it again."
+            f"{path}: expected a complete tar archive. {error}. If it was downloaded, download it again."
         ) from error
 
 
 def label_counts(labels: Iterable[int], names: Sequence[str]) -> dict[str, int]:
-    """How many texts each label has."""
+    """Return the number of texts of each label."""
     counts = np.bincount(np.fromiter(labels, dtype=np.int64), minlength=len(names))
     return dict(zip(names, counts.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The IMDB archive from its home page: resumable, verified, with a progress bar."""
+"""Download the IMDB archive: resumable, verified, with a progress bar."""
 
 import hashlib
 from pathlib import Path
@@ -9,21 +9,21 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from training.errors import DataError
 
 IMDB_URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
-# The home page publishes no checksum; these are the ones under which the archive is known.
+# The home page publishes no checksum; these are widely used ones.
 IMDB_DIGESTS = {"md5": "7c2ac02c03563afcf9b574c7e56c153a", "sha1": "01ada507287d82875905620988597833ad4e0903"}
 
 
 def download(url: str, file: Path, digests: dict[str, str]) -> Path:
-    """Download `url` to `file`, going on where an earlier attempt stopped.
+    """Download `url` to `file`, resuming an interrupted download; an existing verified file is kept.
 
     Args:
-        digests: hexadecimal digest by name of hash; every one must agree.
+        digests: expected hexadecimal digests by hash name.
 
     Returns:
-        `file`, whole and verified. One that is already there and verified is not downloaded again.
+        `file`.
 
     Raises:
-        DataError: the address cannot be reached, or what came has another digest.
+        DataError: the download failed, or its digests differ.
     """
     if file.is_file() and not _differences(file, digests):
         return file
@@ -33,12 +33,12 @@ def download(url: str, file: Path, digests: dict[str, str]) -> Path:
         _fetch(url, partial)
     except httpx.HTTPError as error:
         raise DataError(
-            f"{url}: cannot be downloaded: {error}. What came so far is kept in {partial}: run the same command again "
-            "to go on, or give the data with --data."
+            f"{url}: cannot be downloaded: {error}. Run the same command again to resume from {partial}, or pass the "
+            "data with --data."
         ) from error
     if differences := _differences(partial, digests):
         partial.unlink()
-        raise DataError(f"{url}: {'; '.join(differences)}. The download is deleted: run the same command again.")
+        raise DataError(f"{url}: {'; '.join(differences)}. The download was deleted: run the same command again.")
     return partial.rename(file)
 
 
@@ -47,7 +47,7 @@ def _fetch(url: str, partial: Path) -> None:
     headers = {"Range": f"bytes={have}-"} if have else {}
     with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=60) as response:
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # all of it is here already
+            return  # complete already
         response.raise_for_status()
         resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
         remaining = response.headers.get("Content-Length")
@@ -61,7 +61,7 @@ def _fetch(url: str, partial: Path) -> None:
 
 
 def _differences(file: Path, digests: dict[str, str]) -> list[str]:
-    """What is wrong with `file`, in words; nothing where every digest agrees."""
+    """Describe every digest of `file` that differs."""
     differences = []
     for name, expected in digests.items():
         with file.open("rb") as stream:

@@ -1,23 +1,23 @@
-"""What training refuses.
+"""Errors of the training room.
 
 TrainingError
-+-- ConfigError     a TOML file that is not a training configuration
-+-- DataError       data that cannot be read as labelled texts
-+-- ResumeError     a stopped run that cannot be continued as asked
++-- ConfigError     a TOML file is not a valid training configuration
++-- DataError       data cannot be read as labelled texts
++-- ResumeError     a stopped run cannot be resumed as asked
 """
 
 
 class TrainingError(Exception):
-    """Every refusal; the message says what was expected, what was received and what to do."""
+    """Base of all; the message says what was expected, what was received and what to do."""
 
 
 class ConfigError(TrainingError):
-    """A TOML file that is not a training configuration."""
+    """A TOML file is not a valid training configuration."""
 
 
 class DataError(TrainingError):
-    """Data that cannot be read as labelled texts."""
+    """Data cannot be read as labelled texts."""
 
 
 class ResumeError(TrainingError):
-    """A stopped run that cannot be continued as asked."""
+    """A stopped run cannot be resumed as asked."""

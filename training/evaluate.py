@@ -1,4 +1,4 @@
-"""Measuring saved bundles on labelled texts."""
+"""Measure saved bundles on labelled texts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +8,19 @@ import numpy as np
 
 from models.bundle.store import BundleCard, load_bundle
 from models.calibration import probabilities
-from training.data import Corpus, LabelledTexts
+from training.batches import encode_texts, for_prediction, predict_logits
+from training.data import Corpus
 from training.errors import DataError
-from training.forward import compiled, predict_logits
 from training.metrics import measure
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A bundle's figures on the test part of a corpus.
+    """Metrics of a bundle on the test set of a corpus.
 
     Attributes:
-        metrics: as `training.metrics.measure` gives them.
-        same_data: whether the corpus is the one the bundle was trained and tested on.
+        metrics: from `training.metrics.measure`.
+        same_data: whether the bundle was trained on this corpus.
     """
 
     path: Path
@@ -29,7 +29,7 @@ class Evaluation:
     same_data: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return {
             "bundle": self.card.name,
             "version": self.card.version,
@@ -41,23 +41,18 @@ class Evaluation:
 
 
 def evaluate(path: Path, corpus: Corpus) -> Evaluation:
-    """Measure the bundle at `path` on the test part of `corpus`.
+    """Measure the bundle at `path` on the test set of `corpus`.
 
     Raises:
-        BundleError: the bundle is refused.
-        DataError: its labels are not those of the corpus.
+        BundleError: the bundle is invalid.
+        DataError: its labels differ from those of the corpus.
     """
     bundle = load_bundle(path)
-    test = _with_labels_of(bundle.card, corpus)
-    ids = [bundle.tokenizer.encode(text, bundle.card.max_tokens).ids for text in test.texts]
-    scores = probabilities(predict_logits(compiled(bundle.model), ids), bundle.card.temperature)
-    same_data = bundle.card.data.get("fingerprint") == corpus.fingerprint()
-    return Evaluation(path, bundle.card, measure(scores, test.labels), same_data)
-
-
-def _with_labels_of(card: BundleCard, corpus: Corpus) -> LabelledTexts:
-    """The test texts, with labels numbered as the bundle numbers them."""
+    card = bundle.card
     if set(corpus.label_names) != set(card.labels):
         raise DataError(f"{card.name}: expected the labels {list(card.labels)}. The data has {corpus.label_names}.")
-    renumbered = np.array([card.labels.index(name) for name in corpus.label_names], dtype=np.int32)
-    return LabelledTexts(corpus.test.texts, renumbered[corpus.test.labels])
+    numbers = np.array([card.labels.index(name) for name in corpus.label_names], dtype=np.int32)
+    test = encode_texts(bundle.tokenizer, corpus.test.texts, numbers[corpus.test.labels], card.max_tokens)
+    scores = probabilities(predict_logits(for_prediction(bundle.model), test.ids), card.temperature)
+    same_data = card.data.get("fingerprint") == corpus.fingerprint()
+    return Evaluation(path, card, measure(scores, test.labels), same_data)

@@ -1,4 +1,4 @@
-"""How good a classifier is, from its probabilities."""
+"""Metrics of a classifier, from its probabilities."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ CALIBRATION_BINS = 15
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """Texts whose winning probability falls in one bin."""
+    """Texts whose highest probability falls into one bin."""
 
     texts: int
     confidence: float
@@ -18,16 +18,16 @@ class ReliabilityBin:
 
 
 def measure(scores: np.ndarray, labels: np.ndarray) -> dict[str, float | int]:
-    """The figures of a bundle's card.
+    """Return the metrics of a bundle's card.
 
     Args:
         scores: float[texts, labels], calibrated probabilities.
         labels: int[texts].
 
     Returns:
-        texts, accuracy, auc (one label against the rest, averaged, where there are more than two), f1 (of label 1, or
-        the mean over labels), brier (half the squared distance to the truth, which for two labels is the common form),
-        ece (expected calibration error over 15 bins of equal width), nll (mean -ln p of the true label).
+        texts, accuracy, auc (one against the rest, averaged, for more than two labels), f1 (of label 1, or the mean
+        over more than two labels), brier (half the squared distance to the truth, the common form for two labels), ece
+        (expected calibration error over 15 bins of equal width), nll (mean -ln p of the true label).
     """
     two = scores.shape[1] == 2
     predicted = scores.argmax(axis=1)
@@ -44,13 +44,13 @@ def measure(scores: np.ndarray, labels: np.ndarray) -> dict[str, float | int]:
 
 
 def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """int[label, predicted label], counts of texts."""
+    """Return the counts of texts, int[label, predicted label]."""
     counts: np.ndarray = confusion_matrix(labels, scores.argmax(axis=1), labels=range(scores.shape[1]))
     return counts
 
 
 def reliability(scores: np.ndarray, labels: np.ndarray) -> list[ReliabilityBin]:
-    """The bins that hold a text, from the least confident to the most: equal widths between 0 and 1."""
+    """Return the non-empty bins of equal width between 0 and 1, from the least confident to the most."""
     confidence = scores.max(axis=1)
     right = scores.argmax(axis=1) == labels
     position = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
@@ -62,5 +62,5 @@ def reliability(scores: np.ndarray, labels: np.ndarray) -> list[ReliabilityBin]:
 
 
 def expected_calibration_error(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Mean distance between confidence and accuracy over the bins, weighted by their texts (Guo et al. 2017, eq. 3)."""
+    """Return the mean of |confidence - accuracy| over the bins, weighted by texts (Guo et al. 2017, equation 3)."""
     return sum(one.texts * abs(one.confidence - one.accuracy) for one in reliability(scores, labels)) / len(labels)

@@ -1,4 +1,4 @@
-"""The pictures of a training run."""
+"""Pictures of a training run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _EXAMPLE_TOKENS = 130
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A text and what a model said of it: weights and contributions float32[tokens], the latter if it gives any."""
+    """A text with its prediction; weights and contributions are float32[tokens]."""
 
     text: str
     truth: str
@@ -106,7 +106,7 @@ def _reliability(bins: Sequence[ReliabilityBin]) -> Figure:
     figure = Figure(figsize=(4.6, 4.6), layout="constrained")
     axes = figure.subplots()
     _plain(axes, "Reliability on the test set")
-    axes.plot([0, 1], [0, 1], color="#8795a1", linestyle="--", linewidth=1, label="what it says is so")
+    axes.plot([0, 1], [0, 1], color="#8795a1", linestyle="--", linewidth=1, label="perfectly calibrated")
     texts = np.array([one.texts for one in bins])
     axes.plot([one.confidence for one in bins], [one.accuracy for one in bins], color=_INK, linewidth=1)
     axes.scatter(
@@ -114,20 +114,18 @@ def _reliability(bins: Sequence[ReliabilityBin]) -> Figure:
         [one.accuracy for one in bins],
         s=12 + 220 * texts / texts.max(),
         color=_POSITIVE,
-        label="a bin; its area is its number of texts",
+        label="bin (area: number of texts)",
     )
     low = max(0.0, min(one.confidence for one in bins) - 0.05)
-    axes.set(
-        xlim=(low, 1.01), ylim=(low, 1.01), xlabel="probability of the winning label", ylabel="share that is right"
-    )
+    axes.set(xlim=(low, 1.01), ylim=(low, 1.01), xlabel="confidence", ylabel="accuracy")
     axes.legend(frameon=False, loc="upper left")
     return figure
 
 
 def _examples(examples: Sequence[Example]) -> Figure:
-    """Reviews with each token's background as strong as its weight, green or red as it pushes up or down.
+    """Draw texts with each token shaded by its weight, green or red by the sign of its contribution.
 
-    Where the model does not tell which way a token pushes, all are of one colour.
+    Without contributions there is one colour.
     """
     layouts = [_lines(example) for example in examples]
     height = sum(len({line for _, line, _ in layout}) + 2.2 for layout in layouts) * _LINE_HEIGHT
@@ -164,7 +162,7 @@ def _colour(example: Example, token: int) -> str:
 
 
 def _lines(example: Example) -> list[tuple[int, int, int]]:
-    """Where each token stands: (token, line, column), broken at white space as a page would."""
+    """Lay out the tokens: (token, line, column) each, wrapped at white space."""
     places: list[tuple[int, int, int]] = []
     line = column = previous_end = 0
     for token in range(min(len(example.encoding.starts), _EXAMPLE_TOKENS)):

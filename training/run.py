@@ -1,4 +1,4 @@
-"""One training run, from texts to a bundle, top to bottom."""
+"""A whole training run, from texts to a bundle."""
 
 import shutil
 import time
@@ -12,19 +12,23 @@ from models.bundle.store import BundleCard, save_bundle
 from models.calibration import fit_temperature, probabilities
 from models.classifier import EMBEDDING, build_classifier
 from models.explain import faithfulness
-from models.tokenizer import Tokenizer
+from training.batches import EncodedTexts, for_prediction, predict_logits, predict_tokens
 from training.checkpoint import Checkpoint, open_work_folder
 from training.config import TrainConfig
-from training.data import Corpus, LabelledTexts, Splits, label_counts
-from training.fit import EncodedTexts, Fit
-from training.forward import compiled, predict_logits, predict_tokens
-from training.material import Material, prepare
+from training.data import Corpus, Splits, label_counts
+from training.fit import Fit
 from training.metrics import confusion, measure, reliability
+from training.prepare import Prepared, prepare
+from training.progress import Progress
 from training.report import Example, write_report
-from training.watcher import Watcher
 
 EXAMPLES = 4
-TRUST_TEXTS = 300
+FAITHFULNESS_TEXTS = 300
+
+
+def run_identity(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
+    """Return what a stopped run must have in common with the run that resumes it."""
+    return {"config": config.model_dump(mode="json"), "data": corpus.fingerprint()}
 
 
 def train(
@@ -34,66 +38,57 @@ def train(
     *,
     work: Path,
     resume: bool,
-    watcher: Watcher,
-    material: Material | None = None,
+    progress: Progress,
+    prepared: Prepared | None = None,
 ) -> BundleCard:
-    """Train on `corpus` as `config` says and save the bundle to `out`.
+    """Train a classifier on `corpus` and save it as a bundle in `out`.
 
     Args:
-        work: folder for what a stopped run needs to go on; deleted once the bundle is saved.
-        resume: go on from what is in `work`.
-        material: what `prepare` made of the corpus, if it was called before, for one of several runs alike in data.
+        work: folder for checkpoints; deleted once the bundle is saved.
+        resume: continue the stopped run in `work`.
+        prepared: the result of `prepare`, to share it between runs; None calls it.
 
     Raises:
-        ResumeError: `resume` is asked for, and `work` holds no run or another one.
-        DataError: the corpus cannot be divided.
+        ResumeError: `resume` is set, and `work` holds no run or another one.
+        DataError: the corpus cannot be split.
     """
     started = time.monotonic()
     keras.utils.set_random_seed(config.seed)
-    identity: dict[str, Any] = {"config": config.model_dump(mode="json"), "data": corpus.fingerprint()}
-    work = open_work_folder(work, identity, resume=resume)
-    if material is None:
-        material = prepare(config, corpus, vectors_file=work / "vectors.npy", watcher=watcher)
-    splits, tokenizer = material.splits, material.tokenizer
+    identity = run_identity(config, corpus)
+    open_work_folder(work, identity, resume=resume)
+
+    # Split, tokenize, train word vectors.
+    if prepared is None:
+        prepared = prepare(config, corpus, vectors_file=work / "vectors.npy", progress=progress)
+    tokenizer, validation, test = prepared.tokenizer, prepared.validation, prepared.test
+
+    # Build and fit the classifier.
     architecture = config.classifier(vocabulary_size=tokenizer.vocabulary_size, labels=len(corpus.label_names))
     model = build_classifier(architecture)
-    if material.vectors is not None:
-        model.get_layer(EMBEDDING).set_weights([material.vectors])
-
-    checkpoint = Checkpoint(work / "checkpoint.npz")
-    fit = Fit(model, config, material.train, material.validation, checkpoint)
+    if prepared.vectors is not None:
+        model.get_layer(EMBEDDING).set_weights([prepared.vectors])
+    fit = Fit(model, config, prepared.train, validation, Checkpoint(work / "checkpoint.npz"))
     processor_started = time.process_time()
-    fit.run(
-        resume=resume and checkpoint.file.exists(),
-        on_step=lambda step, steps, loss, accuracy: watcher.advance(
-            f"epoch {fit.progress.epoch + 1}, phase {fit.progress.phase + 1}",
-            step,
-            steps,
-            f"loss {loss:.3f}  accuracy {accuracy:.3f}",
-        ),
-        on_epoch=lambda entry: watcher.say(_epoch_line(entry)),
-    )
+    fit.run(progress, resume=resume)
     fit_seconds = time.process_time() - processor_started
 
-    forward = compiled(model)
-    validation, test = material.validation, material.test
+    # Calibrate on validation, then measure on the test set, once.
+    forward = for_prediction(model)
     validation_logits = predict_logits(forward, validation.ids)
     temperature = fit_temperature(validation_logits, validation.labels)
-    scores = probabilities(predict_logits(forward, test.ids), temperature)
-    metrics = {
-        "validation": measure(probabilities(validation_logits, temperature), validation.labels),
-        "test": measure(scores, test.labels),
-    }
-    watcher.say("measuring whether the weights can be trusted")
-    trust = _measure_trust(forward, test, temperature, config.seed)
+    scores = probabilities(predict_logits(forward, test.ids), temperature)  # [texts, labels]
+    progress.say("measuring the faithfulness of the weights")
+    trust = _faithfulness(forward, test, temperature, config.seed)
+
+    # Save it with its report.
     report = work / "report"
     write_report(
         report,
-        history=fit.progress.history,
+        history=fit.state.history,
         counts=confusion(scores, test.labels),
         label_names=corpus.label_names,
         bins=reliability(scores, test.labels),
-        examples=_pick_examples(corpus, splits.test, test, scores, forward, tokenizer),
+        examples=_pick_examples(corpus, prepared, scores, forward),
     )
     card = save_bundle(
         out,
@@ -103,28 +98,31 @@ def train(
         labels=corpus.label_names,
         max_tokens=config.data.max_tokens,
         temperature=temperature,
-        data=_data_facts(corpus, splits, identity["data"]),
+        data=_describe_data(corpus, prepared.splits, identity["data"]),
         training={
             "config": identity["config"],
-            "history": fit.progress.history,
+            "history": fit.state.history,
             "minutes": round((time.monotonic() - started) / 60, 1),
             "fit_processor_seconds": round(fit_seconds, 1),
             "resumed": resume,
         },
-        metrics=metrics,
+        metrics={
+            "validation": measure(probabilities(validation_logits, temperature), validation.labels),
+            "test": measure(scores, test.labels),
+        },
         faithfulness=trust,
         report=report,
     )
     if card.without_onnx:
-        watcher.say(f"no model for ONNX Runtime: {card.without_onnx}")
+        progress.say(f"no model for ONNX Runtime: {card.without_onnx}")
     shutil.rmtree(work)
     return card
 
 
-def _measure_trust(forward: keras.Model, test: EncodedTexts, temperature: float, seed: int) -> dict[str, Any]:
-    """Faithfulness of weights, and of contributions where there are any, on test texts drawn by `seed`."""
+def _faithfulness(forward: keras.Model, test: EncodedTexts, temperature: float, seed: int) -> dict[str, Any]:
+    """Measure how faithful weights and contributions are, on test texts drawn by `seed`."""
     readable = np.flatnonzero(test.lengths > 0)
-    drawn = np.random.default_rng(seed).permutation(readable)[:TRUST_TEXTS]
+    drawn = np.random.default_rng(seed).permutation(readable)[:FAITHFULNESS_TEXTS]
     ids = [test.ids[position] for position in drawn]
     rankings: dict[str, list[np.ndarray]] = {}
     for one in ids:
@@ -132,7 +130,7 @@ def _measure_trust(forward: keras.Model, test: EncodedTexts, temperature: float,
         rankings.setdefault("attention", []).append(outputs["attention"])
         if "contributions" in outputs:
             logits = outputs["logits"]
-            # With two labels contributions speak of label 1; where the other wins, what pushes to it ranks first.
+            # With two labels contributions are those to label 1: negate them if label 0 wins.
             sign = -1.0 if len(logits) == 2 and logits.argmax() == 0 else 1.0
             rankings.setdefault("contributions", []).append(sign * outputs["contributions"])
     return faithfulness(
@@ -140,15 +138,9 @@ def _measure_trust(forward: keras.Model, test: EncodedTexts, temperature: float,
     )
 
 
-def _pick_examples(
-    corpus: Corpus,
-    texts: LabelledTexts,
-    encoded: EncodedTexts,
-    scores: np.ndarray,
-    forward: keras.Model,
-    tokenizer: Tokenizer,
-) -> list[Example]:
-    """Test reviews of readable length, spread over the range of confidence, right and wrong ones alike."""
+def _pick_examples(corpus: Corpus, prepared: Prepared, scores: np.ndarray, forward: keras.Model) -> list[Example]:
+    """Pick test texts of readable length, spread over the range of confidence, right and wrong ones alike."""
+    texts, encoded = prepared.splits.test, prepared.test
     readable = np.flatnonzero((encoded.lengths >= 40) & (encoded.lengths <= 120))
     candidates = readable if len(readable) >= EXAMPLES else np.flatnonzero(encoded.lengths > 0)
     ranked = candidates[np.argsort(scores[candidates, -1], kind="stable")]
@@ -163,7 +155,7 @@ def _pick_examples(
                 truth=corpus.label_names[texts.labels[position]],
                 label=corpus.label_names[winner],
                 probability=float(scores[position, winner]),
-                encoding=tokenizer.encode(texts.texts[position], len(encoded.ids[position])),
+                encoding=prepared.tokenizer.encode(texts.texts[position], len(encoded.ids[position])),
                 weights=outputs["attention"],
                 contributions=outputs.get("contributions"),
             )
@@ -171,7 +163,7 @@ def _pick_examples(
     return examples
 
 
-def _data_facts(corpus: Corpus, splits: Splits, fingerprint: str) -> dict[str, Any]:
+def _describe_data(corpus: Corpus, splits: Splits, fingerprint: str) -> dict[str, Any]:
     return {
         "source": corpus.source,
         "fingerprint": fingerprint,
@@ -181,11 +173,3 @@ def _data_facts(corpus: Corpus, splits: Splits, fingerprint: str) -> dict[str, A
         "unlabelled": len(splits.unlabelled),
         "duplicates": splits.left_out,
     }
-
-
-def _epoch_line(entry: dict[str, float | int | str]) -> str:
-    return (
-        f"phase {entry['phase']} epoch {entry['epoch']}: train loss {entry['train_loss']:.4f} "
-        f"accuracy {entry['train_accuracy']:.4f}, validation loss {entry['validation_loss']:.4f} "
-        f"accuracy {entry['validation_accuracy']:.4f}"
-    )

@@ -1,1 +1,1 @@
-"""How fast the service is, beside what people would use instead: one run, one bundle, the same reviews and cores."""
+"""Benchmark of the service beside its alternatives: the same bundle, reviews and cores for all."""

@@ -1,12 +1,13 @@
-"""Measure how fast the service is, beside what people would use instead, and write docs/performance.md.
+"""Measure the service beside its alternatives, judge the figures by their targets, update docs/performance.md.
 
     make bench DATA=aclImdb_v1.tar.gz
-    .venv/bin/python -m benchmarks.serving peers limits --data aclImdb_v1.tar.gz
+    .venv/bin/python -m benchmarks.serving --data aclImdb_v1.tar.gz --parts peers --peers litserve mlserver
+    .venv/bin/python -m benchmarks.serving --data aclImdb_v1.tar.gz --parts overload --quick
 
-Parts: peers (all servers under closed and open loop), limits (engine alone, no engine, other runtimes, arithmetic),
-lengths (short texts among long ones), overload, soak, startup. A stopped run goes on where it was: what was measured of
-the same code is kept under --out; --refresh measures it again. Nothing else should run on the machine meanwhile: each
-line says how much of the cores others took.
+Parts: peers (requests/s of Heed and its peers), single (one connection, above the bare forward pass), overload (three
+times capacity), engines (start, memory and rate of every engine, with and without kernels). Figures of the same code
+are kept under --out, so a stopped run resumes; --refresh measures them again. Exits with 1 if a target is missed. Run
+nothing else on the machine meanwhile: each line says how many cores others took.
 """
 
 import argparse
@@ -16,59 +17,46 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.marked_page import fill
-from benchmarks.serving import acceptance, comparison, lengths, overload, page, pictures, soak, startup
-from benchmarks.serving.limits import measuring as limits
+from benchmarks.serving import comparison, engines, overload, page, single
+from benchmarks.serving.peers.roster import PEERS
 from benchmarks.serving.services import ROOT
 from benchmarks.serving.workbench import Workbench
 
 PARTS: dict[str, Callable[[Workbench], dict[str, Any]]] = {
-    "startup": startup.run,
-    "limits": limits.run,
     "peers": comparison.run,
-    "lengths": lengths.run,
+    "single": single.run,
     "overload": overload.run,
-    "soak": soak.run,
+    "engines": engines.run,
 }
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print, update the page."""
     given = _arguments()
-    bench = Workbench(given.data, given.out, quick=given.quick, soak=given.soak, refresh=given.refresh)
+    bench = Workbench(given.data, given.out, tuple(given.peers), quick=given.quick, refresh=given.refresh)
     started, figures = time.monotonic(), {}
-    for name in given.parts or PARTS:
+    for name in given.parts:
         print(f"[{(time.monotonic() - started) / 60:4.1f} min] {name}", flush=True)
         figures[name] = PARTS[name](bench)
-    print(f"[{(time.monotonic() - started) / 60:4.1f} min] done\n", flush=True)
-    parts = page.parts(figures)
-    for part in parts.values():
-        print(part, end="\n\n")
-    found = acceptance.lines(figures)
-    print(*found, sep="\n")
-    if not given.quick and not given.no_page:
-        if given.parts:
-            parts.pop("targets", None)  # of a whole run only
+    parts, verdicts = page.tables(figures), page.verdicts(figures)
+    print(f"[{(time.monotonic() - started) / 60:4.1f} min] done", *parts.values(), sep="\n\n")
+    print("", *verdicts, sep="\n")
+    if set(given.parts) == set(PARTS) and len(bench.peers) == len(PEERS) and not given.quick:
         fill(ROOT / "docs" / "performance.md", parts)
-        pictures.write(ROOT / "docs" / pictures.FOLDER, figures)
-        print(f"Wrote {Path('docs') / 'performance.md'}.")
+        print("Updated docs/performance.md.")
+    raise SystemExit(not all(verdict.met for verdict in verdicts))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; none: all")
+    peers = [peer.name for peer in PEERS]
     parser.add_argument("--data", type=Path, required=True, help="the IMDB archive or folder")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/serving"), help="where records and environments are kept"
-    )
-    parser.add_argument("--quick", action="store_true", help="a quarter of the time, to try it; writes no page")
-    parser.add_argument("--soak", type=int, default=200_000, metavar="REQUESTS")
-    parser.add_argument("--refresh", action="store_true", help="measure again what is known")
-    parser.add_argument("--no-page", action="store_true", help="print alone")
-    given = parser.parse_args()
-    unknown = [part for part in given.parts if part not in PARTS]
-    if unknown:
-        parser.error(f"expected parts of {', '.join(PARTS)}. Received {', '.join(unknown)}")
-    return given
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure")
+    parser.add_argument("--peers", nargs="*", choices=peers, default=peers, help="what to compare with")
+    parser.add_argument("--out", type=Path, default=Path("runs/serving"), help="folder of records and environments")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the time, to try it; not for figures")
+    parser.add_argument("--refresh", action="store_true", help="ignore records")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

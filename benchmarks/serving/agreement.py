@@ -1,4 +1,4 @@
-"""Whether servers say the same of the same texts."""
+"""Compare the answers of two servers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ TOLERANCE = 1e-4
 
 
 def condensed(answers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is compared of each answer, as lists."""
+    """Return what is compared of each answer."""
     return [
         {
             "label": answer["label"],
@@ -22,7 +22,7 @@ def condensed(answers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def largest_differences(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Texts with another label or other tokens, and the largest distances of scores, weights and contributions."""
+    """Count texts with other labels or tokens; find the largest differences of scores, weights and contributions."""
     differences: dict[str, Any] = {"texts": len(ours), "labels": 0, "tokens": 0}
     differences |= {"scores": 0.0, "weights": 0.0, "contributions": 0.0}
     for one, other in zip(ours, theirs, strict=True):
@@ -41,6 +41,6 @@ def largest_differences(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[st
 
 
 def agree(differences: dict[str, Any]) -> bool:
-    """Whether labels and tokens are equal, and scores and weights within `TOLERANCE`."""
+    """Return whether labels and tokens are equal, and scores and weights within `TOLERANCE`."""
     equal = differences["labels"] == differences["tokens"] == 0
     return equal and max(differences["scores"], differences["weights"]) <= TOLERANCE

@@ -1,58 +1,45 @@
-"""Heed beside its peers, on the same bundle, the same reviews and the same cores: closed loop, open loop, answers."""
+"""Part "peers": requests per second, latency, cost and answers of Heed and its peers."""
 
 from functools import partial
 from typing import Any
 
-from benchmarks.serving import tuning
 from benchmarks.serving.agreement import condensed, largest_differences
-from benchmarks.serving.contenders import Contender, engines, heed, of_peer
-from benchmarks.serving.load.arrivals import bursts, poisson
-from benchmarks.serving.peers.roster import PEERS
+from benchmarks.serving.contenders import Contender, heed, of_peer
+from benchmarks.serving.peers.roster import PEERS, Peer
 from benchmarks.serving.sessions import Session, report_line
 from benchmarks.serving.workbench import Workbench
 
 CONNECTIONS = (1, 8, 64, 256)
 AT = "64"
-"""The closed loop whose rate is a server's capacity."""
+"""Connections at which servers are compared."""
+SECONDS = 7
 COMPARED_TEXTS = 48
-CLOSED_SECONDS, OPEN_SECONDS = 7, 12
-BURST_PERIOD, BURST_SECONDS = 5.0, 1.0
-OPEN_LOADS = {"poisson": 0.7, "bursts": 0.4, "saturated": 1.0}
-"""Shares of a server's own capacity; bursts are three times that."""
 
 
 def run(bench: Workbench) -> dict[str, Any]:
-    """Figures by contender, and what is drawn from several of them."""
-    variants = tuning.tuned(bench)
-    contenders = [heed(bench.environments, engine) for engine in engines()]
-    contenders += [of_peer(peer, variants[peer.name], bench.environments) for peer in PEERS]
-    measured = {
-        each.name: bench.kept(f"peer-{each.name}", each.subject, partial(_measure, bench, each)) for each in contenders
-    }
-    batching = [each for each in contenders if each.batches and not each.name.startswith("heed")]
-    best = max(batching, key=lambda each: capacity(measured[each.name]))
-    rate = capacity(measured[best.name])
-    ours = contenders[0]
+    """Return the figures of every contender, and how far their answers are from Heed's."""
+    peers = [peer for peer in PEERS if peer.name in bench.peers]
+    variants = {peer.name: _fastest_variant(bench, peer) for peer in peers}
+    contenders = [heed(bench.environments), *(of_peer(peer, variants[peer.name], bench.environments) for peer in peers)]
+    measured = {each.name: bench.kept(each.name, each.subject, partial(_measure, bench, each)) for each in contenders}
+    ours = contenders[0].name
+    batching = [each.name for each in contenders[1:] if each.batches]
     return {
-        "order": [each.name for each in contenders],
+        "ours": ours,
         "titles": {each.name: each.title for each in contenders},
         "variants": variants,
         "contenders": measured,
-        "best_batching": best.name,
-        "best_rate": rate,
-        "heed_at_best_rate": bench.kept(
-            "heed-at-the-rate-of-the-best-peer", [ours.subject, round(rate, 3)], lambda: _at_rate(bench, ours, rate)
-        ),
+        "best_batching": max(batching, key=lambda name: rate(measured[name]), default=None),
         "agreement": {
-            name: largest_differences(measured[ours.name]["answers"], figures["answers"])
+            name: largest_differences(measured[ours]["answers"], figures["answers"])
             for name, figures in measured.items()
-            if name != ours.name
+            if name != ours
         },
     }
 
 
-def capacity(figures: dict[str, Any]) -> float:
-    """Requests a second at 64 connections."""
+def rate(figures: dict[str, Any]) -> float:
+    """Return the requests per second at 64 connections."""
     return float(figures["closed"][AT]["requests_per_second"])
 
 
@@ -63,32 +50,31 @@ def _measure(bench: Workbench, contender: Contender) -> dict[str, Any]:
         answers = condensed(session.answers(bench.texts[:COMPARED_TEXTS]))
         closed = {}
         for connections in CONNECTIONS:
-            closed[str(connections)] = told = session.closed(connections, bench.seconds(CLOSED_SECONDS))
-            print(report_line(f"{contender.title}, {connections} connections", told), flush=True)
-        figures = {"seconds_until_ready": running.seconds_until_ready, "answers": answers, "closed": closed}
-        figures["open"] = _open_loops(bench, session, capacity(figures))
-    return figures
+            closed[str(connections)] = figures = session.closed(connections, bench.seconds(SECONDS))
+            print(report_line(f"{contender.title}, {connections} connections", figures), flush=True)
+    return {"seconds_until_ready": running.seconds_until_ready, "answers": answers, "closed": closed}
 
 
-def _open_loops(bench: Workbench, session: Session, own_capacity: float) -> dict[str, Any]:
-    seconds = bench.seconds(OPEN_SECONDS)
-    told = {}
-    for name, share in OPEN_LOADS.items():
-        rate = share * own_capacity
-        if name == "bursts":
-            due = bursts(rate, 3 * rate, seconds, period=BURST_PERIOD, burst=BURST_SECONDS, seed=7)
-        else:
-            due = poisson(rate, seconds, seed=7)
-        told[name] = session.open(due, seconds) | {"rate": rate}
-        print(report_line(f"{session.contender.title}, {name} at {rate:.0f}/s", told[name]), flush=True)
-    return told
+def _fastest_variant(bench: Workbench, peer: Peer) -> str:
+    """Return the variant that answers most requests a second at 64 connections."""
+    rates = {variant: _variant_rate(bench, peer, variant) for variant in peer.variants}
+    return max(rates, key=lambda variant: rates[variant])
 
 
-def _at_rate(bench: Workbench, contender: Contender, rate: float) -> dict[str, Any]:
-    seconds = bench.seconds(OPEN_SECONDS)
-    with contender.start() as running:
-        session = Session(contender, running, bench.texts)
-        session.warm_up(bench.seconds(4))
-        told = session.open(poisson(rate, seconds, seed=7), seconds)
-    print(report_line(f"{contender.title} at the rate of the best peer, {rate:.0f}/s", told), flush=True)
-    return told
+def _variant_rate(bench: Workbench, peer: Peer, variant: str) -> float:
+    contender = of_peer(peer, variant, bench.environments)
+
+    def measure() -> dict[str, Any]:
+        with contender.start() as running:
+            session = Session(contender, running, bench.texts)
+            session.closed(int(AT), bench.seconds(3))
+            figures = session.closed(int(AT), bench.seconds(5))
+        print(report_line(f"{peer.title}, {variant}", figures), flush=True)
+        return figures
+
+    name = f"variant-{peer.name}-{variant.replace(' ', '-').replace(',', '')}"
+    try:
+        return float(bench.kept(name, contender.subject, measure)["requests_per_second"])
+    except RuntimeError as error:  # this variant does not run here; another may
+        print(f"{peer.title}, {variant}: does not run: {error}", flush=True)
+        return 0.0

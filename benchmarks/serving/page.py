@@ -1,135 +1,119 @@
-"""docs/performance.md: its tables, each between its two marks."""
+"""Tables and verdicts of docs/performance.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
-from benchmarks.serving import acceptance
-from benchmarks.serving.comparison import AT, CONNECTIONS, capacity
-from benchmarks.serving.pictures import FOLDER, PICTURES
+from benchmarks.serving.agreement import agree
+from benchmarks.serving.comparison import AT, CONNECTIONS, rate
+from benchmarks.targets import Verdict, judge
+
+_SETTLED_SAMPLES = 10  # memory samples, one a second, before it counts as settled
+_EXPECTED_STATUSES = {"200", "429"}
 
 
-def parts(figures: Mapping[str, dict[str, Any]]) -> dict[str, str]:
-    """The tables in Markdown that the parts which were run allow, by the name of their marks."""
+def tables(figures: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+    """Return the tables in Markdown, by the name of their marks; `figures` holds those of each part by its name."""
     made: dict[str, str] = {}
     if "peers" in figures:
-        told = figures["peers"]
-        made["rates"] = "\n\n".join((rates(told), _picture("peers"), _picture("latency")))
-        made |= {"open loop": open_loop(told), "spent": spent(told), "agreement": agreement(told)}
-    if "limits" in figures:
-        made["limits"] = limits(figures["limits"])
-    if "soak" in figures:
-        made["soak"] = _picture("memory")
-    found = acceptance.lines(dict(figures))
-    if found:
-        made["targets"] = targets(found)
+        made["peers"] = _peers_table(figures["peers"])
+    if "engines" in figures:
+        made["engines"] = _engines_table(figures["engines"])
+    rows = [(one.what, one.figure, one.target, "yes" if one.met else "**no**") for one in verdicts(figures)]
+    made["targets"] = _table(("", "measured", "target", "met"), rows)
     return made
 
 
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Markdown, with all columns but the first to the right."""
+def verdicts(figures: Mapping[str, dict[str, Any]]) -> list[Verdict]:
+    """Judge all targets for which there are figures."""
+    found: list[Verdict] = []
+    best = _best_rate(figures["peers"]) if "peers" in figures else None
+    if "peers" in figures:
+        found += _judge_peers(figures["peers"], best)
+    if "single" in figures:
+        single = figures["single"]
+        found.append(judge("one_connection", single["served_p50_ms"] - single["bare_p50_ms"]))
+    if "overload" in figures:
+        found += _judge_overload(figures["overload"])
+    if "engines" in figures:
+        found += _judge_engines(figures["engines"], best)
+    return found
+
+
+def _best_rate(peers: dict[str, Any]) -> float | None:
+    best = peers["best_batching"]
+    return None if best is None else rate(peers["contenders"][best])
+
+
+def _judge_peers(peers: dict[str, Any], best: float | None) -> Iterator[Verdict]:
+    ours = rate(peers["contenders"][peers["ours"]])
+    if best is not None:
+        yield judge("best_peer", ours / best)
+    if "fastapi_predict" in peers["contenders"]:
+        yield judge("predict", ours / rate(peers["contenders"]["fastapi_predict"]))
+    yield judge("disagreement", sum(not agree(differences) for differences in peers["agreement"].values()))
+
+
+def _judge_overload(overload: dict[str, Any]) -> Iterator[Verdict]:
+    during, memory = overload["during"], overload["megabytes"]
+    yield judge("overload_rate", 100 * during["requests_per_second"] / fmean(overload["capacities"]))
+    others = [count for status, count in during["statuses"].items() if status not in _EXPECTED_STATUSES]
+    yield judge("overload_others", sum(others))
+    yield judge("overload_p99", during["p99_ms"] / 1000)
+    settled = memory[min(_SETTLED_SAMPLES, len(memory) - 1) :]
+    yield judge("overload_memory", 100 * (max(settled) / settled[0] - 1))
+
+
+def _judge_engines(engines: dict[str, Any], best: float | None) -> Iterator[Verdict]:
+    onnx, keras = engines["heed-onnx"], engines["heed-keras"]
+    yield judge("onnx_ready", onnx["seconds_until_ready"])
+    yield judge("onnx_memory", onnx["megabytes_serving"])
+    yield judge("onnx_rate", onnx["requests_per_second"] / keras["requests_per_second"])
+    if best is not None:
+        for engine in ("keras", "onnx"):
+            yield judge(f"{engine}_no_kernels", engines[f"heed-{engine}-no-kernels"]["requests_per_second"] / best)
+
+
+def _peers_table(peers: dict[str, Any]) -> str:
+    head = ("requests/s at", *(f"{count} connection{'s' * (count > 1)}" for count in CONNECTIONS))
+    head += (f"p50 at {AT}, ms", "p99, ms", "CPU ms a request", "peak MB", "ready, s", "largest difference", "set-up")
+    rows = []
+    for name, title in peers["titles"].items():
+        figures = peers["contenders"][name]
+        closed, at = figures["closed"], figures["closed"][AT]
+        cells = [f"{closed[str(count)]['requests_per_second']:.0f}" for count in CONNECTIONS]
+        cells += [f"{at['p50_ms']:.0f}", f"{at['p99_ms']:.0f}", f"{at['server_cpu_ms_per_request']:.1f}"]
+        cells += [f"{max(each['peak_megabytes'] for each in closed.values()):.0f}"]
+        cells += [f"{figures['seconds_until_ready']:.1f}"]
+        cells += [_difference(peers["agreement"].get(name)), peers["variants"].get(name, "")]
+        rows.append((f"**{title}**" if name == peers["ours"] else title, *cells))
+    return _table(head, rows)
+
+
+def _engines_table(engines: dict[str, Any]) -> str:
+    head = ("", "ready, s", "MB when ready", "MB while serving", "requests/s", "largest difference")
+    rows = [
+        (
+            each["title"],
+            f"{each['seconds_until_ready']:.2f}",
+            f"{each['megabytes_when_ready']:.0f}",
+            f"{each['megabytes_serving']:.0f}",
+            f"{each['requests_per_second']:.0f}",
+            _difference(each["agreement"]),
+        )
+        for each in engines.values()
+    ]
+    return _table(head, rows)
+
+
+def _difference(differences: dict[str, Any] | None) -> str:
+    if differences is None:
+        return ""
+    if differences["labels"] or differences["tokens"]:
+        return "labels or tokens"
+    return f"{max(differences['scores'], differences['weights'], differences['contributions']):.0e}"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def rates(told: dict[str, Any]) -> str:
-    """Requests a second by connections, and latency at 64 of them."""
-    head = ("", *(f"requests/s, {count} connection{'s' * (count > 1)}" for count in CONNECTIONS))
-    head += (f"p50 at {AT}, ms", "p99, ms", "p99.9, ms", "not 200", "of Heed's requests/s")
-    ours = capacity(told["contenders"]["heed"])
-    rows = []
-    for name in told["order"]:
-        closed = told["contenders"][name]["closed"]
-        at = closed[AT]
-        cells = [f"{closed[str(count)]['requests_per_second']:.0f}" for count in CONNECTIONS]
-        cells += [f"{at[which]:.0f}" for which in ("p50_ms", "p99_ms", "p99.9_ms")]
-        cells += [str(_failed(closed)), f"1/{ours / capacity(told['contenders'][name]):.1f}" if name != "heed" else ""]
-        rows.append((_title(told, name), *cells))
-    return table(head, rows)
-
-
-def open_loop(told: dict[str, Any]) -> str:
-    """Latency when requests come whether or not others were answered."""
-    head = ("p50, p99 in ms", "at 70% of its own rate", "at 40%, bursts to 120%", "at its own rate")
-    rows = []
-    for name in told["order"]:
-        loads = told["contenders"][name]["open"]
-        cells = [f"{loads[load]['p50_ms']:.0f}, {loads[load]['p99_ms']:.0f}" for load in loads]
-        rows.append((_title(told, name), *cells))
-    ours = told["heed_at_best_rate"]
-    best = told["titles"][told["best_batching"]]
-    rate = f"Heed at the rate of {best}, {told['best_rate']:.0f}/s"
-    return table(head, [*rows, (rate, "", "", f"{ours['p50_ms']:.0f}, {ours['p99_ms']:.0f}")])
-
-
-def spent(told: dict[str, Any]) -> str:
-    """What a request costs, memory and time to ready."""
-    head = ("", "processor ms a request", "peak memory, MB", "ready after, s", "set-up")
-    rows = []
-    for name in told["order"]:
-        figures = told["contenders"][name]
-        at = figures["closed"][AT]
-        peak = max(each["peak_megabytes"] for each in (*figures["closed"].values(), *figures["open"].values()))
-        cells = (f"{at['server_cpu_ms_per_request']:.1f}", f"{peak:.0f}", f"{figures['seconds_until_ready']:.1f}")
-        rows.append((_title(told, name), *cells, told["variants"].get(name, "")))
-    return table(head, rows)
-
-
-def agreement(told: dict[str, Any]) -> str:
-    """How far the peers' answers are from Heed's."""
-    head = ("beside Heed", "reviews", "other labels", "other tokens", "scores", "weights", "contributions")
-    rows = []
-    for name, differences in told["agreement"].items():
-        counts = (str(differences[which]) for which in ("texts", "labels", "tokens"))
-        distances = (f"{differences[which]:.1e}" for which in ("scores", "weights", "contributions"))
-        rows.append((_title(told, name), *counts, *distances))
-    return table(head, rows)
-
-
-def limits(told: dict[str, Any]) -> str:
-    """What the service could reach at most."""
-    engine, http, null = told["engine"], told["http"], told["null_engine"]
-    arithmetic = told["arithmetic"]
-    peak = arithmetic["gemm_peak_flops"]
-    rows = [
-        ("the service, 64 connections", http["64"]["requests_per_second"]),
-        ("its engine alone, all texts by length", engine["texts_per_second"]),
-        ("the service with an engine that does nothing, 64 connections", null["64"]["requests_per_second"]),
-        *((f"the graph in {_RUNTIMES[name]}, its best set-up", rate) for name, rate in told["runtimes"].items()),
-        ("the products of the graph at the speed of a large one", peak / arithmetic["flops_per_text"]),
-    ]
-    over = http["1"]["p50_ms"] - engine["single_p50_ms"]
-    return "\n\n".join(
-        (
-            table(("", "texts/s"), [(what, f"{rate:.0f}") for what, rate in rows]),
-            *(f"{title} does not run the graph." for name, title in _RUNTIMES.items() if name not in told["runtimes"]),
-            f"A review has {engine['tokens_per_text']:.0f} tokens on average and takes "
-            f"{arithmetic['flops_per_text'] / 1e6:.0f} million operations in the products of the saved graph; a large "
-            f"float32 product runs at {peak / 1e9:.0f} billion a second on these cores. One text alone takes the "
-            f"engine {engine['single_p50_ms']:.2f} ms, one connection {http['1']['p50_ms']:.2f} ms (medians): HTTP, "
-            f"tokenizer, queue and JSON add {over:.2f} ms.",
-            f"The service and its engine alone were measured by turns, and came to shares of "
-            f"{', '.join(f'{share:.1%}' for share in told['shares'])}; the first two rows are of the middle one.",
-        )
-    )
-
-
-def targets(found: list[acceptance.Line]) -> str:
-    """What is demanded, and what came out."""
-    rows = [(line.what, line.figure, line.target, "yes" if line.met else "**no**") for line in found]
-    return table(("", "measured", "target", "met"), rows)
-
-
-def _picture(name: str) -> str:
-    return f"![{PICTURES[name]}]({FOLDER}/{name}.png)"
-
-
-def _failed(loads: dict[str, Any]) -> int:
-    return sum(count for load in loads.values() for status, count in load["statuses"].items() if status != "200")
-
-
-def _title(told: dict[str, Any], name: str) -> str:
-    title = str(told["titles"][name])
-    return f"**{title}**" if name.startswith("heed") else title
-
-
-_RUNTIMES = {"xla": "XLA", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}

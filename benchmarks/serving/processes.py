@@ -1,4 +1,4 @@
-"""What a process and all it started spend: processor time and memory, read from /proc (Linux)."""
+"""Processor time and memory of a process and its descendants, read from /proc (Linux)."""
 
 import os
 import threading
@@ -10,13 +10,13 @@ _PROC = Path("/proc")
 
 
 class Usage(NamedTuple):
-    """What a process tree has spent so far.
+    """Usage of a process tree so far.
 
     Attributes:
-        cpu_seconds: user and system time of all its processes, with those that ended and were waited for.
-        megabytes: resident memory (2**20 bytes), a page that several processes share counted once (PSS).
-        resident_megabytes: the same with such a page counted for each of them (RSS).
-        processes: how many there are.
+        cpu_seconds: user and system time of all its processes, ended ones included.
+        megabytes: memory in MiB, counting shared pages once (PSS).
+        resident_megabytes: memory in MiB, counting shared pages in every process (RSS).
+        processes: number of running processes.
     """
 
     cpu_seconds: float
@@ -26,7 +26,7 @@ class Usage(NamedTuple):
 
 
 class ProcessTree:
-    """A process and its descendants; one that outlives its parent stays in it, once it was seen."""
+    """A process and its descendants, including those that outlive their parent."""
 
     def __init__(self, pid: int) -> None:
         self._known = {pid}
@@ -46,13 +46,13 @@ class ProcessTree:
         return Usage(sum(self._spent.values()), shared_once, resident, len(alive))
 
     def pids(self) -> set[int]:
-        """Those that run now."""
+        """Return the ids of the running processes."""
         self.usage()
         return self._known & _all_processes()[0].keys()
 
 
 class MemoryLog:
-    """What a tree holds in memory, looked at every `interval` seconds by a thread until `stop`."""
+    """Sample the memory of a process tree every `interval` seconds, in a thread, until `stop`."""
 
     def __init__(self, tree: ProcessTree, interval: float = 1.0) -> None:
         self._seen: list[float] = []
@@ -63,7 +63,7 @@ class MemoryLog:
         self._thread.start()
 
     def stop(self) -> list[float]:
-        """Look a last time; the megabytes (PSS) of each look."""
+        """Take a last sample and return all, in MiB (PSS)."""
         self._stopped.set()
         self._thread.join()
         self._seen.append(self._tree.usage().megabytes)
@@ -75,21 +75,21 @@ class MemoryLog:
 
 
 def busy_seconds() -> float:
-    """Processor seconds that everything on this machine has spent so far, waiting for disks left out."""
+    """Return the processor seconds that the whole machine has spent so far, without waiting for disks."""
     fields = (_PROC / "stat").read_text().split("\n", 1)[0].split()[1:9]
     user, nice, system, _idle, _waiting, *interrupts = map(int, fields)
     return (user + nice + system + sum(interrupts)) / _TICKS
 
 
 def _all_processes() -> tuple[dict[int, int], dict[int, float]]:
-    """Of every process the parent, and the processor seconds that it and the children it waited for spent."""
+    """Return the parent of every process, and the processor seconds it spent, those of waited-for children included."""
     parents: dict[int, int] = {}
     spent: dict[int, float] = {}
     for folder in _PROC.iterdir():
         if folder.name.isdigit():
             try:
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it ended meanwhile
+            except OSError:  # it has ended
                 continue
             if fields[0] not in "ZX":
                 parents[int(folder.name)] = int(fields[1])
@@ -98,7 +98,7 @@ def _all_processes() -> tuple[dict[int, int], dict[int, float]]:
 
 
 def _megabytes(pid: int) -> tuple[float, float]:
-    """PSS and RSS."""
+    """Return PSS and RSS in MiB."""
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A server in a process of its own, for as long as it is measured."""
+"""Start a server in its own process, and stop it."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ _SETTLING_SECONDS = 180.0
 
 
 class Running(NamedTuple):
-    """A server that is ready: where it answers, its processes, and how long it took from their start."""
+    """A server that is ready: its URL, its processes, and the seconds from its start until it was ready."""
 
     url: str
     tree: ProcessTree
@@ -34,7 +34,7 @@ class Running(NamedTuple):
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -44,19 +44,19 @@ def free_port() -> int:
 def running(
     command: Sequence[str | Path], port: int, ready: Callable[[str], bool], environment: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
-    """Start `command`, which listens on `port`, wait until `ready(url)`, and stop all that it started in the end.
+    """Start `command`, which listens on `port`, wait until `ready(url)`, and stop it with all its descendants.
 
     Raises:
-        RuntimeError: it is not ready within `READY_SECONDS`, or ended by itself; with the end of what it said.
+        RuntimeError: it is not ready within `READY_SECONDS`, or has ended; with the end of its output.
     """
     url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         started = time.monotonic()
         process = subprocess.Popen(
             [str(part) for part in command],
             cwd=ROOT,
             env=os.environ | dict(environment or {}),
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -64,47 +64,47 @@ def running(
         try:
             while not ready(url):
                 if process.poll() is not None or time.monotonic() - started > READY_SECONDS:
-                    limit = f"within {READY_SECONDS:.0f} s"
-                    raise RuntimeError(f"Expected {command[0]} to be ready {limit}. It is not. {_end(process, said)}")
+                    raise RuntimeError(
+                        f"{command[0]} did not become ready in {READY_SECONDS:.0f} s. {_end(process, output)}"
+                    )
                 time.sleep(0.02)
             yield Running(url, tree, time.monotonic() - started)
             if process.poll() is not None:
-                raise RuntimeError(f"Expected {command[0]} to run on. {_end(process, said)}")
-        except OSError as error:  # what loads it got no connection
-            raise RuntimeError(f"Expected {command[0]} to answer. {error}. {_end(process, said)}") from error
+                raise RuntimeError(f"{command[0]} stopped by itself. {_end(process, output)}")
+        except OSError as error:  # the load generator got no connection
+            raise RuntimeError(f"{command[0]} does not answer: {error}. {_end(process, output)}") from error
         finally:
             _stop(process, tree)
 
 
-def _end(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:
-    """How it ended, if it did, and the last of what it said."""
-    said.seek(max(0, said.seek(0, os.SEEK_END) - 4000))
+def _end(process: subprocess.Popen[bytes], output: IO[bytes]) -> str:
+    """Describe whether it runs, and the end of its output."""
+    output.seek(max(0, output.seek(0, os.SEEK_END) - 4000))
     state = "It runs" if process.poll() is None else f"It ended with status {process.returncode}"
-    return f"{state}, and said:\n{said.read().decode(errors='replace')}"
+    return f"{state}, with output:\n{output.read().decode(errors='replace')}"
 
 
 @contextmanager
 def running_heed(
-    python: Path = SERVE_PYTHON, bundle: Path | None = BUNDLE, settings: Mapping[str, str] | None = None
+    python: Path = SERVE_PYTHON, bundle: Path = BUNDLE, settings: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
-    """Start the service with `settings` (`HEED_*`), in the environment that `python` belongs to.
+    """Start the service with `settings` (`HEED_*`), in the environment of `python`.
 
     Args:
-        bundle: the only one that it serves; None: all that are in models/saved.
+        bundle: the only bundle to serve.
     """
     port = free_port()
     environment = {"HEED_PORT": str(port), "HEED_LOG_LEVEL": "warning"}
     command: list[str | Path] = [python, "-m", "service", "serve"]
     with tempfile.TemporaryDirectory() as models_dir:
-        if bundle is not None:
-            shutil.copytree(bundle, Path(models_dir) / bundle.name)
-            environment |= {"HEED_MODELS_DIR": models_dir, "HEED_DEFAULT_MODEL": bundle.name}
+        shutil.copytree(bundle, Path(models_dir) / bundle.name)
+        environment |= {"HEED_MODELS_DIR": models_dir, "HEED_DEFAULT_MODEL": bundle.name}
         with running(command, port, answers_get("/readyz"), environment | dict(settings or {})) as service:
             yield service
 
 
 def answers_get(path: str) -> Callable[[str], bool]:
-    """Whether a GET of `path` succeeds."""
+    """Return a function that tells whether a GET of `path` succeeds."""
 
     def ready(url: str) -> bool:
         try:
@@ -116,7 +116,7 @@ def answers_get(path: str) -> Callable[[str], bool]:
 
 
 def settle(tree: ProcessTree) -> None:
-    """Wait until a server that nobody asks anything does nothing any more, such as compile in the background."""
+    """Wait until an idle server has finished its work in the background, such as compiling."""
     given_up = time.monotonic() + _SETTLING_SECONDS
     before, quiet = tree.usage().cpu_seconds, 0
     while quiet < 2 and time.monotonic() < given_up:

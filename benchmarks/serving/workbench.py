@@ -1,4 +1,4 @@
-"""What every part of the benchmark is given: the reviews, how long to measure, and what is known already."""
+"""What every part of the benchmark needs: the reviews, the peers, how long to measure, and the records."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,44 +6,58 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serving.texts import load_texts
-from benchmarks.zoo.records import Records
+import numpy as np
+
+from benchmarks.records import Records
+
+REVIEWS = 2048
+_SEED = 20
 
 
 @dataclass(frozen=True)
 class Workbench:
-    """Where the data is, where figures are kept, and how long to measure.
+    """Settings of a benchmark run.
 
     Attributes:
         data: the IMDB archive or folder.
-        out: where records and environments are kept.
-        quick: a tenth to a quarter of the time, to see that everything runs; not for figures.
-        soak: requests of the soak.
-        refresh: measure again what there are records of.
+        out: folder of records and environments.
+        peers: names of the peers to compare with.
+        quick: measure for a quarter of the time.
+        refresh: ignore records.
     """
 
     data: Path
     out: Path
+    peers: tuple[str, ...] = ()
     quick: bool = False
-    soak: int = 200_000
     refresh: bool = False
 
     @property
     def environments(self) -> Path:
-        """Where virtual environments are made."""
+        """Return the folder of virtual environments."""
         return self.out / "environments"
 
     @cached_property
     def texts(self) -> list[str]:
-        """The reviews."""
-        return load_texts(self.data, self.out)
+        """Return `REVIEWS` test reviews in random order, always the same ones."""
+        records = Records(self.out / "records")
+        subject = {"data": self.data.resolve().name, "bytes": self.data.stat().st_size, "count": REVIEWS}
+        kept = records.read("texts", subject)
+        if kept is None:
+            from training.data import load_corpus  # reads the whole archive, which takes a while
+
+            texts = load_corpus(self.data).test.texts
+            chosen = np.random.default_rng(_SEED).permutation(len(texts))[:REVIEWS]
+            kept = {"texts": [texts[place] for place in chosen.tolist()]}
+            records.write("texts", subject, kept)
+        return list(kept["texts"])
 
     def seconds(self, seconds: float) -> float:
-        """How long to measure what `seconds` are meant for."""
+        """Return how long to measure what takes `seconds` in a full run."""
         return max(2.0, seconds / 4) if self.quick else seconds
 
     def kept(self, name: str, subject: Any, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The figures called `name`, measured unless those of this subject are known."""
+        """Return the recorded figures called `name`, or measure and record them."""
         records = Records(self.out / "records")
         of = {"subject": subject, "quick": self.quick}
         figures = None if self.refresh else records.read(name, of)

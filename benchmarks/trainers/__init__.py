@@ -1,1 +1,1 @@
-"""What `benchmarks.train` compares: our training and what people write instead, on one clock."""
+"""The trainers that `benchmarks.train` compares."""

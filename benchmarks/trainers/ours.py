@@ -1,4 +1,4 @@
-"""Our training of a configuration, as `python -m training train` does it, until the goal is reached."""
+"""Train a configuration as `python -m training train` does, until the goal is reached."""
 
 import contextlib
 import time
@@ -11,26 +11,26 @@ import numpy as np
 
 from benchmarks.trainers.stopwatch import GoalReached, Stopwatch
 from models.classifier import EMBEDDING, build_classifier
+from training.batches import predict_logits
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig, read_config
 from training.data import Corpus
 from training.fit import Fit
-from training.forward import predict_logits
-from training.material import Material, prepare
+from training.prepare import Prepared, prepare
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 
 
 def train(name: str, corpus: Corpus, seed: int) -> dict[str, Any]:
-    """Figures of the configuration `name`, word vectors counted in; its validation passes count as training."""
+    """Return the figures of the configuration `name`; word vectors and validation count as training time."""
     config = read_config(CONFIGS / f"{name}.toml").model_copy(update={"seed": seed})
     keras.utils.set_random_seed(seed)
     with TemporaryDirectory() as folder:
         vectors = _VectorsTimer()
         started = time.monotonic(), time.process_time()
-        material = prepare(config, corpus, vectors_file=Path(folder) / "vectors.npy", watcher=vectors)
+        prepared = prepare(config, corpus, vectors_file=Path(folder) / "vectors.npy", progress=vectors)
         seconds, processor_seconds = time.monotonic() - started[0], time.process_time() - started[1]
-        figures = _fit(config, material, Path(folder))
+        figures = _fit(config, prepared, Path(folder))
     return {
         **figures,
         "tokenizing_seconds": seconds - vectors.seconds,
@@ -40,34 +40,47 @@ def train(name: str, corpus: Corpus, seed: int) -> dict[str, Any]:
     }
 
 
-def _fit(config: TrainConfig, material: Material, folder: Path) -> dict[str, Any]:
-    model = build_classifier(config.classifier(vocabulary_size=material.tokenizer.vocabulary_size, labels=2))
-    if material.vectors is not None:
-        model.get_layer(EMBEDDING).set_weights([material.vectors])
+def _fit(config: TrainConfig, prepared: Prepared, folder: Path) -> dict[str, Any]:
+    model = build_classifier(config.classifier(vocabulary_size=prepared.tokenizer.vocabulary_size, labels=2))
+    if prepared.vectors is not None:
+        model.get_layer(EMBEDDING).set_weights([prepared.vectors])
     logits = keras.Model(model.input, model.output["logits"])
     logits.compile(jit_compile=False)
 
     def predict(positions: np.ndarray) -> np.ndarray:
-        return predict_logits(logits, [material.test.ids[position] for position in positions]).argmax(axis=1)
+        return predict_logits(logits, [prepared.test.ids[position] for position in positions]).argmax(axis=1)
 
-    fit = Fit(model, config, material.train, material.validation, Checkpoint(folder / "checkpoint.npz"))
-    batches = -(-len(material.train.labels) // config.batch_size)
-    stopwatch = Stopwatch(material.test.labels, predict, batches=batches)
+    batches = -(-len(prepared.train.labels) // config.batch_size)
+    stopwatch = Stopwatch(prepared.test.labels, predict, batches=batches)
+    fit = Fit(model, config, prepared.train, prepared.validation, Checkpoint(folder / "checkpoint.npz"))
     with contextlib.suppress(GoalReached):
-        fit.run(resume=False, on_step=lambda *_: stopwatch.batch_done(), on_epoch=lambda _: None)
+        fit.run(_BatchProgress(stopwatch), resume=False)
     return stopwatch.figures()
 
 
 class _VectorsTimer:
-    """A watcher that looks at the clock when the word vectors begin and at the end of each of their epochs."""
+    """Measure the time from the start of the word vectors to the end of their last epoch."""
 
     seconds = processor_seconds = 0.0
 
     def say(self, message: str) -> None:
         print(message, flush=True)
 
-    def advance(self, what: str, done: int, total: int, figures: str = "") -> None:
+    def advance(self, task: str, done: int, total: int, figures: str = "") -> None:
         if done == 0:
             self._started = time.monotonic(), time.process_time()
         self.seconds = time.monotonic() - self._started[0]
         self.processor_seconds = time.process_time() - self._started[1]
+
+
+class _BatchProgress:
+    """Tell a stopwatch about every batch."""
+
+    def __init__(self, stopwatch: Stopwatch) -> None:
+        self._stopwatch = stopwatch
+
+    def say(self, message: str) -> None:
+        print(message, flush=True)
+
+    def advance(self, task: str, done: int, total: int, figures: str = "") -> None:
+        self._stopwatch.batch_done()

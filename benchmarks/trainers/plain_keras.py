@@ -1,4 +1,4 @@
-"""The Keras script that one finds everywhere: reviews padded to 512 tokens, Keras' own layers, `fit`."""
+"""A typical Keras script: reviews padded to 512 tokens, Keras' own layers, `fit`."""
 
 import contextlib
 from typing import Any
@@ -13,7 +13,7 @@ from models.tokenizer import PAD_ID
 
 
 class AttentionPooling(keras.layers.Layer):
-    """The additive attention of the write-ups: a score a token, a softmax over them, the weighted sum."""
+    """Additive attention as in most tutorials: a score per token, softmax, weighted sum."""
 
     def __init__(self, units: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class _Look(keras.callbacks.Callback):
 
 
 def train(encoder: str, reviews: Reviews, seed: int, *, batch_size: int, epochs: int) -> dict[str, Any]:
-    """Figures of the script, at most `epochs` long."""
+    """Train for at most `epochs` and return the figures."""
     keras.utils.set_random_seed(seed)
     model = _model(encoder, reviews.vocabulary_size)
     train_ids, test_ids = _padded(reviews.train_ids), _padded(reviews.test_ids)
@@ -68,7 +68,7 @@ def train(encoder: str, reviews: Reviews, seed: int, *, batch_size: int, epochs:
 
 def _model(encoder: str, vocabulary_size: int) -> keras.Model:
     ids = keras.Input((LONGEST,), dtype="int32")
-    # A convolution of Keras knows no mask, and says so wherever it is given one.
+    # Conv1D of Keras does not support masks and warns about them.
     states = keras.layers.Embedding(vocabulary_size, 128, mask_zero=encoder == "bilstm")(ids)
     if encoder == "bilstm":
         states = keras.layers.Bidirectional(keras.layers.LSTM(96, return_sequences=True))(states)

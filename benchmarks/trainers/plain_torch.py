@@ -1,7 +1,6 @@
-"""The same in PyTorch, as its users write it: a DataLoader that pads each batch to its longest review.
+"""The same script in PyTorch, with a DataLoader that pads each batch to its longest review.
 
-The batches are not packed: on a CPU the backward pass of an LSTM over a packed batch takes several times as long as
-over the padded one.
+Batches are not packed: on a CPU the backward pass of an LSTM takes several times as long over a packed batch.
 """
 
 import contextlib
@@ -43,7 +42,7 @@ class Classifier(nn.Module):
 
 
 def train(encoder: str, reviews: Reviews, seed: int, *, batch_size: int, epochs: int) -> dict[str, Any]:
-    """Figures of the script, at most `epochs` long."""
+    """Train for at most `epochs` and return the figures."""
     random.seed(seed)
     torch.manual_seed(seed)
     model = Classifier(encoder, reviews.vocabulary_size)
@@ -82,6 +81,6 @@ def _collate(pairs: list[tuple[np.ndarray, int]]) -> tuple[torch.Tensor, torch.T
 
 
 def _padded(ids: list[np.ndarray]) -> torch.Tensor:
-    """int64[texts, longest]."""
+    """Pad to int64[texts, longest]."""
     tensors = [torch.from_numpy(one).long() for one in ids]
     return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=PAD_ID)

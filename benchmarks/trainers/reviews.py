@@ -1,4 +1,4 @@
-"""The reviews as numbers, for those who do not train with us: our tokenizer's, so that all learn from the same ids."""
+"""Tokenized reviews for the other trainers, with our tokenizer, so that all learn from the same ids."""
 
 import time
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ LONGEST = 512
 
 @dataclass(frozen=True, slots=True)
 class Reviews:
-    """Ids int32[tokens] of each text, at most 512 tokens, labels int[texts], and the seconds that took."""
+    """Ids int32[tokens] of each text, truncated to 512, labels int[texts], and the time that took."""
 
     train_ids: list[np.ndarray]
     train_labels: np.ndarray
@@ -26,7 +26,7 @@ class Reviews:
 
 
 def tokenized(corpus: Corpus) -> Reviews:
-    """All 25,000 training reviews and the test reviews, with the vocabulary of the former."""
+    """Tokenize all reviews with a vocabulary from the training reviews."""
     wall, processor = time.monotonic(), time.process_time()
     tokenizer = Tokenizer.fit(corpus.train.texts, max_words=WORDS)
     train, test = ([tokenizer.encode(text, LONGEST).ids for text in part.texts] for part in (corpus.train, corpus.test))

@@ -1,4 +1,4 @@
-"""The time until a classifier reads the test reviews well enough; looking whether it does stops the clock."""
+"""Measure the training time until a classifier reaches the goal; measuring accuracy stops the clock."""
 
 import time
 from collections.abc import Callable
@@ -10,24 +10,22 @@ GOAL = 0.89
 LOOKS_AN_EPOCH = 4
 QUICK_LOOK = 5000
 
-Predict = Callable[
-    [np.ndarray], np.ndarray
-]  # positions int[texts] of test texts -> the labels it gives them, int[texts]
+Predict = Callable[[np.ndarray], np.ndarray]  # positions of test texts int[texts] -> predicted labels int[texts]
 
 
 class GoalReached(Exception):
-    """There is nothing left to train for."""
+    """The goal is reached; stop training."""
 
 
 class Stopwatch:
-    """Counts the seconds of training, on the wall and of all processors, and looks in on it four times an epoch.
+    """Count wall and processor seconds of training, and measure accuracy four times an epoch.
 
-    A look is at 5,000 test texts, always the same ones; where they say that the goal is reached, all are asked.
+    It is measured on 5,000 test texts, always the same ones, and on all of them once those reach the goal.
 
     Args:
-        labels: int[texts], of the test texts.
-        predict: what the classifier says of some of them.
-        batches: in an epoch.
+        labels: labels of the test texts, int[texts].
+        predict: predicts the labels of some of them.
+        batches: batches of an epoch.
     """
 
     def __init__(self, labels: np.ndarray, predict: Predict, *, batches: int) -> None:
@@ -42,14 +40,14 @@ class Stopwatch:
         self.start()
 
     def start(self) -> None:
-        """What follows is training."""
+        """Start the clock."""
         self._started = time.monotonic(), time.process_time()
 
     def batch_done(self) -> None:
-        """Call after every batch.
+        """Count a batch.
 
         Raises:
-            GoalReached: as soon as it is.
+            GoalReached: the classifier has reached the goal.
         """
         self._done += 1
         if (self._done * LOOKS_AN_EPOCH) // self._batches == ((self._done - 1) * LOOKS_AN_EPOCH) // self._batches:
@@ -66,7 +64,7 @@ class Stopwatch:
         self.start()
 
     def figures(self) -> dict[str, Any]:
-        """Seconds of training so far, epochs, the looks, and the accuracy on all test texts."""
+        """Return the seconds of training, epochs, measurements, and accuracy on all test texts."""
         reached = self._accuracy is not None and self._accuracy >= GOAL
         if not reached:
             self._stop()

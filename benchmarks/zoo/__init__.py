@@ -1,1 +1,1 @@
-"""Every mechanism trained on IMDB under one protocol, and the page that compares them."""
+"""Comparison of all mechanisms on IMDB, trained with one protocol."""

@@ -1,9 +1,8 @@
-"""Train every mechanism on IMDB under one protocol, serve each, and write docs/mechanisms.md.
+"""Train every mechanism on IMDB with one protocol, serve each, and update docs/mechanisms.md.
 
     make zoo DATA=aclImdb_v1.tar.gz
 
-A stopped comparison goes on where it was: finished runs are kept under --out, and a run that was cut off goes on from
-its last checkpoint. A line is printed for each run as it ends.
+A stopped comparison resumes: finished runs are kept under --out, and an unfinished run continues from its checkpoint.
 """
 
 import argparse
@@ -16,8 +15,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.agreement import first_of_both_labels
 from benchmarks.marked_page import fill
+from benchmarks.records import Records
 from benchmarks.zoo import page, pictures
-from benchmarks.zoo.records import Records
 from benchmarks.zoo.rows import BASELINE, ROWS
 from benchmarks.zoo.runs import Outcome, Run, train_all
 from benchmarks.zoo.serving import serve_row
@@ -29,7 +28,7 @@ SERVED_TEXTS = 512
 
 
 def main() -> None:
-    """Train, serve, write."""
+    """Train, serve, update the page."""
     given = _arguments()
     given.out.mkdir(parents=True, exist_ok=True)
     runs = [Run(row, seed) for seed in given.seeds for row in given.rows]
@@ -45,11 +44,11 @@ def main() -> None:
     else:
         _write_page(figures, given)
     if failed:
-        raise SystemExit(f"These runs failed, the same command tries them again: {', '.join(failed)}.")
+        raise SystemExit(f"Failed runs, which the same command repeats: {', '.join(failed)}.")
 
 
 def _write_page(figures: dict[str, list[dict[str, Any]]], given: argparse.Namespace) -> None:
-    test = load_corpus(given.data, text_column="text", label_column="label").test
+    test = load_corpus(given.data).test
     first_runs = [Run(row, given.seeds[0]) for row in figures]
     served = _serve(first_runs, test, given)
     _draw(first_runs, test, given)
@@ -60,13 +59,13 @@ def _write_page(figures: dict[str, list[dict[str, Any]]], given: argparse.Namesp
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the IMDB archive or folder, or a table of your own")
-    parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="where runs are kept")
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS, metavar="ROW", help="not all of them")
+    parser.add_argument("--data", type=Path, required=True, help="the IMDB archive or folder, or your own table")
+    parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="folder of the runs")
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS, metavar="ROW", help="rows to train")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once; 1 on a GPU")
-    parser.add_argument("--epochs", type=int, help="at most so many in each phase, to try it out")
-    parser.add_argument("--train-only", action="store_true", help="print the table; serve nothing, write no page")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs in parallel; 1 on a GPU")
+    parser.add_argument("--epochs", type=int, help="epochs of each phase, at most")
+    parser.add_argument("--train-only", action="store_true", help="only train and print the table")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""docs/mechanisms.md: the table, what stands beside it, and the pictures."""
+"""Tables of docs/mechanisms.md."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from models.mechanisms import MECHANISMS
 
 
 def table(runs: Mapping[str, Sequence[dict[str, Any]]], served: Mapping[str, dict[str, Any]]) -> str:
-    """The table in Markdown: a line a row, means over its seeds.
+    """Return the table in Markdown, with means over seeds.
 
     Args:
-        runs: the figures of each row's runs.
-        served: the figures of each row behind the service, for those that were served.
+        runs: figures of the runs of each row.
+        served: figures of each row that was served.
     """
     lines = [
         "| configuration | seeds | accuracy | ± | AUC | ECE | parameters of the attention | training, processor s | "
@@ -51,7 +51,7 @@ def _line(row: str, figures: Sequence[dict[str, Any]], served: dict[str, Any] | 
 
 
 def rules() -> str:
-    """Which layer each mechanism is, and how its map becomes one weight per token."""
+    """Return the table of each mechanism's layer and token-weight rule."""
     lines = ["| `mechanism` | layer | one weight per token | |", "| --- | --- | --- | --- |"]
     for name, mechanism in MECHANISMS.items():
         layer = f"`{_public_name(mechanism.layer)}`"
@@ -67,7 +67,7 @@ def _public_name(layer: type[keras.layers.Layer]) -> str:
 
 
 def trust(runs: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """How far the answers fall when the heaviest tokens are taken away: a line a row, means over its seeds."""
+    """Return the table of faithfulness figures, with means over seeds."""
     lines = [
         "| configuration | comprehensiveness: attention | contributions | random | sufficiency: attention | "
         "contributions | random | above chance |",

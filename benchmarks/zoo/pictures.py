@@ -1,4 +1,4 @@
-"""The same reviews as every mechanism sees them: a line a mechanism, a column a token."""
+"""Draw the token weights of every mechanism on the same review: a line per mechanism, a column per token."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +16,11 @@ from training.data import LabelledTexts
 
 _INK, _GRID = "#1f2933", "#d9dee4"
 _SHADES = LinearSegmentedColormap.from_list("weight", ["#ffffff", "#f2c879", "#b7791f", "#7b341e"])
-_TOKENS = (24, 46)  # fewest and most of a review that is shown
+_TOKENS = (24, 46)  # of a review, at least and at most
 
 
 class Seen(NamedTuple):
-    """A review through one mechanism: weights float[tokens], and the probability of the second label."""
+    """Token weights float[tokens] of one mechanism, and its probability of the second label."""
 
     row: str
     weights: np.ndarray
@@ -28,7 +28,7 @@ class Seen(NamedTuple):
 
 
 def choose_reviews(bundle: Bundle, texts: LabelledTexts, count: int = 3) -> list[int]:
-    """Positions of short reviews, the baseline's surest of either label first, then what it is least sure of."""
+    """Choose short reviews: those the bundle is most sure of, one per label, and the one it is least sure of."""
     lengths = np.array([len(bundle.tokenizer.encode(text, bundle.card.max_tokens).ids) for text in texts.texts])
     short = np.flatnonzero((lengths >= _TOKENS[0]) & (lengths <= _TOKENS[1]))
     scores = np.array([see(bundle, "", texts.texts[position]).probability for position in short])
@@ -38,7 +38,7 @@ def choose_reviews(bundle: Bundle, texts: LabelledTexts, count: int = 3) -> list
 
 
 def see(bundle: Bundle, row: str, text: str) -> Seen:
-    """What the row's bundle says of `text`."""
+    """Return the prediction of the row's bundle for `text`."""
     ids = bundle.tokenizer.encode(text, bundle.card.max_tokens).ids
     outputs = {name: np.asarray(values) for name, values in bundle.model(pad_batch([ids])).items()}
     probability = float(probabilities(outputs["logits"], bundle.card.temperature)[0, 1])
@@ -46,7 +46,7 @@ def see(bundle: Bundle, row: str, text: str) -> Seen:
 
 
 def draw(bundle: Bundle, text: str, truth: str, seen: Sequence[Seen], file: Path) -> None:
-    """Write the picture of one review; each line's darkest token is the one with the largest weight."""
+    """Draw one review; the darkest token of each line has its largest weight."""
     encoding = bundle.tokenizer.encode(text, bundle.card.max_tokens)
     words = [text[start:end] for start, end in zip(encoding.starts, encoding.ends, strict=True)]
     weights = np.stack([one.weights / one.weights.max() for one in seen])  # [rows, tokens]
@@ -62,5 +62,5 @@ def draw(bundle: Bundle, text: str, truth: str, seen: Sequence[Seen], file: Path
         axes.set_yticks(np.arange(len(seen) - 1) + 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=0.8)
         axes.tick_params(which="minor", length=0)
-        axes.set_xlabel(f"marked {truth}; beside each mechanism the probability it gives to {bundle.card.labels[1]}")
+        axes.set_xlabel(f"marked {truth}; next to each mechanism its probability of {bundle.card.labels[1]}")
         figure.savefig(file, dpi=80, bbox_inches="tight", metadata={"Software": None})

@@ -1,4 +1,4 @@
-"""The rows of the comparison: one training configuration each."""
+"""The rows of the comparison, a training configuration each."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +8,7 @@ BASELINE = "uniform"
 
 
 class Family(NamedTuple):
-    """Rows that come from one place."""
+    """Rows with the same origin."""
 
     title: str
     rows: tuple[str, ...]
@@ -56,5 +56,5 @@ ROWS = tuple(row for family in FAMILIES for row in family.rows)
 
 
 def config_file(row: str) -> Path:
-    """The TOML file of a row."""
+    """Return the TOML file of a row."""
     return CONFIGS / f"{row}.toml"

@@ -1,4 +1,4 @@
-"""Training the rows: several processes, each with the data in memory, each one run after the other."""
+"""Train the rows in several processes, each with the data in memory."""
 
 import hashlib
 import json
@@ -12,40 +12,41 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from benchmarks.zoo.records import Records
+from benchmarks.records import Records
 from benchmarks.zoo.rows import BASELINE, config_file
 from models.bundle.store import Bundle, load_bundle
+from training.batches import for_prediction, predict_tokens
 from training.config import TrainConfig, read_config
 from training.data import Corpus, load_corpus
-from training.forward import compiled, predict_tokens
-from training.material import Material, prepare
-from training.run import train
+from training.errors import ResumeError
+from training.prepare import Prepared, prepare
+from training.run import run_identity, train
 
 ENTROPY_TEXTS = 1000
 
 
 class Run(NamedTuple):
-    """One row with one seed."""
+    """A row with a seed."""
 
     row: str
     seed: int
 
     @property
     def name(self) -> str:
-        """Of its bundle and its record."""
+        """Return the name of its bundle and its record."""
         return f"{self.row}-{self.seed}"
 
 
 class Outcome(NamedTuple):
-    """A run that is over: its figures, or why it has none."""
+    """A finished run: its figures, or why it failed."""
 
     run: Run
     figures: dict[str, Any] | None
     failure: str | None = None
 
 
-class _Lines:
-    """A watcher that keeps a run's lines in a file, as several run at once."""
+class _LogProgress:
+    """Write the messages of a run to a file."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -54,12 +55,12 @@ class _Lines:
         with self._file.open("a", encoding="utf-8") as stream:
             stream.write(message + "\n")
 
-    def advance(self, what: str, done: int, total: int, figures: str = "") -> None:
-        """Steps are not worth a line."""
+    def advance(self, task: str, done: int, total: int, figures: str = "") -> None:
+        """Ignore steps."""
 
 
 def config_of(run: Run, *, epochs: int | None = None) -> TrainConfig:
-    """The row's configuration with the run's seed; `epochs` cuts every phase to so many."""
+    """Return the row's configuration with the run's seed; `epochs` limits every phase."""
     config = read_config(config_file(run.row)).model_copy(update={"seed": run.seed, "name": run.name})
     if epochs is None:
         return config
@@ -70,24 +71,24 @@ def config_of(run: Run, *, epochs: int | None = None) -> TrainConfig:
 def train_all(
     runs: Sequence[Run], data: Path, out: Path, *, workers: int, epochs: int | None = None
 ) -> Iterator[Outcome]:
-    """Train what has no record yet, and give every run's outcome as it is known, the recorded ones first.
+    """Train runs without a record and yield every outcome as it is known, recorded ones first.
 
-    Every run starts from the same split, vocabulary and word vectors, those of the baseline's seed.
+    All runs share the split, vocabulary and word vectors of the baseline's seed.
     """
-    corpus = load_corpus(data, text_column="text", label_column="label")
-    fingerprint, records = corpus.fingerprint(), Records(out / "records")
+    corpus = load_corpus(data)
+    records = Records(out / "records")
     waiting = []
     for run in runs:
-        figures = records.read(run.name, _subject(config_of(run, epochs=epochs), fingerprint))
+        figures = records.read(run.name, run_identity(config_of(run, epochs=epochs), corpus))
         if figures is not None and (out / "bundles" / run.name).is_dir():
             yield Outcome(run, figures)
         else:
             waiting.append(run)
     if not waiting:
         return
-    _prepare(corpus, out)  # word vectors, once, before several processes want them
+    _prepare(corpus, out)  # trains the word vectors once, before several processes load them
     del corpus
-    # One thread each: two runs side by side get more done than two threads in one run.
+    # One thread each: two runs in parallel finish sooner than one after the other with two threads.
     os.environ.update(dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1"))
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start, initargs=(data, out)
@@ -96,22 +97,22 @@ def train_all(
         for future in as_completed(futures):
             try:
                 yield Outcome(futures[future], future.result())
-            except Exception as error:  # one run that fails does not take the others with it
+            except Exception as error:  # a failed run does not stop the others
                 yield Outcome(futures[future], None, f"{type(error).__name__}: {error}")
 
 
 _corpus: Corpus
-_material: Material
+_prepared: Prepared
 
 
 def _start(data: Path, out: Path) -> None:
-    """What each process does once."""
-    global _corpus, _material
-    _corpus = load_corpus(data, text_column="text", label_column="label")
-    _material = _prepare(_corpus, out)
+    """Initialise a worker process."""
+    global _corpus, _prepared
+    _corpus = load_corpus(data)
+    _prepared = _prepare(_corpus, out)
 
 
-def _prepare(corpus: Corpus, out: Path) -> Material:
+def _prepare(corpus: Corpus, out: Path) -> Prepared:
     config = read_config(config_file(BASELINE))
     learned_from = {
         "data": corpus.fingerprint(),
@@ -122,40 +123,23 @@ def _prepare(corpus: Corpus, out: Path) -> Material:
         "vectors": config.model_dump(mode="json")["vectors"],
     }
     digest = hashlib.sha256(json.dumps(learned_from, sort_keys=True).encode()).hexdigest()[:12]
-    watcher = _Lines(out / "preparation.log")
-    return prepare(config, corpus, vectors_file=out / f"vectors-{digest}.npy", watcher=watcher)
+    progress = _LogProgress(out / "preparation.log")
+    return prepare(config, corpus, vectors_file=out / f"vectors-{digest}.npy", progress=progress)
 
 
 def _train(run: Run, out: Path, epochs: int | None) -> dict[str, Any]:
-    keras.backend.clear_session()  # what the run before left behind
+    keras.backend.clear_session()  # frees what the last run left behind
     config, work = config_of(run, epochs=epochs), out / "work" / run.name
     bundle = out / "bundles" / run.name
     (out / "logs").mkdir(exist_ok=True)
-    train(
-        config,
-        _corpus,
-        bundle,
-        work=work,
-        resume=_can_resume(work, config, _corpus),
-        watcher=_Lines(out / "logs" / f"{run.name}.log"),
-        material=_material,
-    )
-    figures = _figures(load_bundle(bundle))
-    Records(out / "records").write(run.name, _subject(config, _corpus.fingerprint()), figures)
-    return figures
-
-
-def _can_resume(work: Path, config: TrainConfig, corpus: Corpus) -> bool:
+    progress = _LogProgress(out / "logs" / f"{run.name}.log")
     try:
-        stopped = json.loads((work / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    identity = {"config": config.model_dump(mode="json"), "data": corpus.fingerprint()}
-    return bool(stopped == identity) and (work / "checkpoint.npz").exists()
-
-
-def _subject(config: TrainConfig, fingerprint: str) -> dict[str, Any]:
-    return {"config": config.model_dump(mode="json"), "data": fingerprint}
+        train(config, _corpus, bundle, work=work, resume=True, progress=progress, prepared=_prepared)
+    except ResumeError:
+        train(config, _corpus, bundle, work=work, resume=False, progress=progress, prepared=_prepared)
+    figures = _figures(load_bundle(bundle))
+    Records(out / "records").write(run.name, run_identity(config, _corpus), figures)
+    return figures
 
 
 def _figures(bundle: Bundle) -> dict[str, Any]:
@@ -182,10 +166,10 @@ def _figures(bundle: Bundle) -> dict[str, Any]:
 
 
 def _entropy(bundle: Bundle) -> float:
-    """Mean entropy of the token weights over the first test texts, as a share of that of uniform weights."""
-    forward = compiled(bundle.model)
+    """Return the mean entropy of the token weights over the first test texts, relative to uniform weights."""
+    forward = for_prediction(bundle.model)
     shares = []
-    for ids in [ids for ids in _material.test.ids if len(ids) > 1][:ENTROPY_TEXTS]:
+    for ids in [ids for ids in _prepared.test.ids if len(ids) > 1][:ENTROPY_TEXTS]:
         weights = predict_tokens(forward, ids)["attention"].astype("float64")
         positive = weights[weights > 0]
         shares.append(-(positive * np.log(positive)).sum() / np.log(len(ids)))

@@ -1,4 +1,4 @@
-"""Each row's bundle behind the real service: how many reviews a second, and whether its answers keep their promises."""
+"""Serve the bundle of a row: measure reviews per second and check that its weights sum to 1."""
 
 import asyncio
 import sys
@@ -13,15 +13,15 @@ from service.client.answers import Prediction
 
 CONNECTIONS = 32
 ROUNDS = 4
-# Few shapes, the same for every row, so that all are compiled after the first round.
+# Few shapes, so that all are compiled after the first round.
 SHAPES = {"HEED_BATCH_SIZES": "1,32", "HEED_TOKEN_BUCKETS": "64,128,256"}
 
 
 def serve_row(bundle: Path, texts: Sequence[str]) -> dict[str, Any]:
-    """Send `texts` one a request over `CONNECTIONS` connections, `ROUNDS` times, to the service with this one bundle.
+    """Serve `bundle`, and send it `texts`, one per request, over `CONNECTIONS` connections, `ROUNDS` times.
 
     Returns:
-        Reviews a second in the fastest round, and the largest distance of a text's token weights from the sum 1.
+        Reviews per second in the fastest round, and the largest difference of a sum of weights from 1.
     """
     with running_heed(Path(sys.executable), bundle, SHAPES) as service:
         answers, seconds = asyncio.run(_send(service.url, texts))

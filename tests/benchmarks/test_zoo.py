@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.marked_page import fill
+from benchmarks.records import Records
 from benchmarks.zoo import page, pictures
-from benchmarks.zoo.records import Records
 from benchmarks.zoo.rows import BASELINE, CONFIGS, ROWS, config_file
 from benchmarks.zoo.runs import Outcome, Run, train_all
 from benchmarks.zoo.serving import serve_row

@@ -50,7 +50,7 @@ class TestImdb:
         cut = tmp_path / f"cut-{name}"
         for kept in range(100, int(0.9 * len(whole)), len(whole) // 37):
             cut.write_bytes(whole[:kept])
-            with pytest.raises(DataError, match="expected a whole tar archive"):
+            with pytest.raises(DataError, match="expected a complete tar archive"):
                 load(cut)
 
     def test_a_review_that_is_not_utf8_is_named(self, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ class TestTable:
             ([{"review": "x", "label": "a"}], r"expected a column 'text' \(--text-column\).*'review'"),
             ([{"text": "x", "label": "a"}, {"text": None, "label": "b"}], "Row 1 has none"),
             ([{"text": "x", "label": "a"}, {"text": "y", "label": "a"}], "expected at least 2 labels"),
-            ([{"text": "x", "label": "a"}, {"text": "y", "label": "b"}], "cannot be divided"),
+            ([{"text": "x", "label": "a"}, {"text": "y", "label": "b"}], "cannot be split"),
         ],
     )
     def test_a_wrong_table_is_refused(self, tmp_path: Path, rows: list[dict[str, object]], message: str) -> None:

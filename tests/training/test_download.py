@@ -77,7 +77,7 @@ def test_a_download_is_whole_and_is_not_repeated(page: Page, tmp_path: Path) -> 
 def test_a_broken_download_goes_on_where_it_was(page: Page, tmp_path: Path, knows_ranges: bool) -> None:
     file = tmp_path / "reviews.tar.gz"
     page.break_off_after = 100_000
-    with pytest.raises(DataError, match="run the same command again"):
+    with pytest.raises(DataError, match="Run the same command again to resume"):
         download(page.url, file, DIGESTS)
     assert not file.exists()
     page.break_off_after, page.knows_ranges = None, knows_ranges

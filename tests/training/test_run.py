@@ -5,7 +5,7 @@ import pytest
 
 import training.fit
 from models.bundle.store import Bundle, load_bundle
-from tests.training.tiny_run import TINY, Silent
+from tests.training.tiny_run import TINY, RecordedProgress
 from training.data import Corpus, load_imdb
 from training.errors import ResumeError
 from training.evaluate import evaluate
@@ -18,12 +18,12 @@ def corpus(imdb_folder: Path) -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Silent]:
+def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RecordedProgress]:
     root = tmp_path_factory.mktemp("trained")
-    watcher = Silent()
-    train(TINY, corpus, root / "tiny", work=root / "work", resume=False, watcher=watcher)
+    progress = RecordedProgress()
+    train(TINY, corpus, root / "tiny", work=root / "work", resume=False, progress=progress)
     assert not (root / "work").exists()
-    return root / "tiny", watcher
+    return root / "tiny", progress
 
 
 def logits(bundle: Bundle) -> np.ndarray:
@@ -31,8 +31,8 @@ def logits(bundle: Bundle) -> np.ndarray:
     return np.asarray(bundle.model(ids[None])["logits"])
 
 
-def test_it_learns_and_says_so_in_the_card(trained: tuple[Path, Silent], corpus: Corpus) -> None:
-    path, watcher = trained
+def test_a_run_learns_and_its_card_has_the_figures(trained: tuple[Path, RecordedProgress], corpus: Corpus) -> None:
+    path, progress = trained
     card = load_bundle(path).card
     assert card.labels == ("negative", "positive")
     assert card.metrics["test"]["accuracy"] >= 0.9
@@ -44,17 +44,17 @@ def test_it_learns_and_says_so_in_the_card(trained: tuple[Path, Silent], corpus:
     assert card.faithfulness["texts"] == 60
     assert card.training["config"] == TINY.model_dump(mode="json")
     assert [entry["phase"] for entry in card.training["history"]] == [1, 1, 2, 2, 2]
-    assert any(what == "word vectors" for what, _, _ in watcher.steps)
-    assert len([line for line in watcher.lines if line.startswith("phase ")]) == 5
+    assert any(task == "word vectors" for task, _, _ in progress.steps)
+    assert len([line for line in progress.lines if line.startswith("phase ")]) == 5
 
 
-def test_evaluate_finds_the_figures_of_the_card(trained: tuple[Path, Silent], corpus: Corpus) -> None:
+def test_evaluate_gives_the_figures_of_the_card(trained: tuple[Path, RecordedProgress], corpus: Corpus) -> None:
     evaluation = evaluate(trained[0], corpus)
     assert evaluation.same_data
     assert evaluation.metrics == pytest.approx(evaluation.card.metrics["test"], abs=1e-5)
 
 
-def test_the_report_is_pictures_that_the_card_vouches_for(trained: tuple[Path, Silent]) -> None:
+def test_the_report_is_pictures_whose_hashes_are_in_the_card(trained: tuple[Path, RecordedProgress]) -> None:
     path, _ = trained
     pictures = {"curves.png", "confusion.png", "reliability.png", "examples.png"}
     assert {file.name for file in (path / "report").iterdir()} == pictures
@@ -71,7 +71,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("batches_before_the_end", [1, 8, 20])
 def test_a_killed_run_ends_where_the_unbroken_one_did(
-    trained: tuple[Path, Silent],
+    trained: tuple[Path, RecordedProgress],
     corpus: Corpus,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -79,43 +79,43 @@ def test_a_killed_run_ends_where_the_unbroken_one_did(
 ) -> None:
     monkeypatch.setattr(training.fit, "CHECKPOINT_SECONDS", 0.0)  # after every batch
 
-    class Killer(Silent):
-        def advance(self, what: str, done: int, total: int, figures: str = "") -> None:
-            super().advance(what, done, total, figures)
-            if sum(what.startswith("epoch") for what, _, _ in self.steps) > batches_before_the_end:
+    class Killer(RecordedProgress):
+        def advance(self, task: str, done: int, total: int, figures: str = "") -> None:
+            super().advance(task, done, total, figures)
+            if sum(task.startswith("epoch") for task, _, _ in self.steps) > batches_before_the_end:
                 raise Killed
 
     out, work = tmp_path / "tiny", tmp_path / "work"
     with pytest.raises(Killed):
-        train(TINY, corpus, out, work=work, resume=False, watcher=Killer())
+        train(TINY, corpus, out, work=work, resume=False, progress=Killer())
     assert not out.exists()
-    watcher = Silent()
-    train(TINY, corpus, out, work=work, resume=True, watcher=watcher)
+    progress = RecordedProgress()
+    train(TINY, corpus, out, work=work, resume=True, progress=progress)
     whole, resumed = load_bundle(trained[0]), load_bundle(out)
     np.testing.assert_allclose(logits(resumed), logits(whole), atol=1e-4)
     for one, other in zip(resumed.card.training["history"], whole.card.training["history"], strict=True):
         assert one == pytest.approx(other, abs=1e-4)
-    assert not any(what == "word vectors" for what, _, _ in watcher.steps)
+    assert not any(task == "word vectors" for task, _, _ in progress.steps)
 
 
 def test_a_run_of_another_configuration_is_not_resumed(corpus: Corpus, tmp_path: Path) -> None:
-    class Killer(Silent):
-        def advance(self, what: str, done: int, total: int, figures: str = "") -> None:
+    class Killer(RecordedProgress):
+        def advance(self, task: str, done: int, total: int, figures: str = "") -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        train(TINY, corpus, tmp_path / "tiny", work=tmp_path / "work", resume=False, watcher=Killer())
+        train(TINY, corpus, tmp_path / "tiny", work=tmp_path / "work", resume=False, progress=Killer())
     other = TINY.model_copy(update={"seed": 4})
     with pytest.raises(ResumeError, match="Found another one"):
-        train(other, corpus, tmp_path / "tiny", work=tmp_path / "work", resume=True, watcher=Silent())
+        train(other, corpus, tmp_path / "tiny", work=tmp_path / "work", resume=True, progress=RecordedProgress())
     with pytest.raises(ResumeError, match="Found none: start without --resume"):
-        train(TINY, corpus, tmp_path / "tiny", work=tmp_path / "nothing", resume=True, watcher=Silent())
+        train(TINY, corpus, tmp_path / "tiny", work=tmp_path / "nothing", resume=True, progress=RecordedProgress())
 
 
 def test_early_stopping_ends_a_phase_and_keeps_its_best_weights(corpus: Corpus, tmp_path: Path) -> None:
     hopeless = TINY.phases[1].model_copy(update={"epochs": 12, "learning_rate": 3.0, "patience": 2})
     config = TINY.model_copy(update={"vectors": False, "phases": (TINY.phases[0], hopeless)})
-    card = train(config, corpus, tmp_path / "tiny", work=tmp_path / "work", resume=False, watcher=Silent())
+    card = train(config, corpus, tmp_path / "tiny", work=tmp_path / "work", resume=False, progress=RecordedProgress())
     losses = [entry["validation_loss"] for entry in card.training["history"] if entry["phase"] == 2]
     assert len(losses) < 12
     assert losses.index(min(losses)) == len(losses) - 1 - hopeless.patience
@@ -134,11 +134,11 @@ def test_a_classifier_that_xla_trains_learns_the_same(
     }
     still = dict.fromkeys(("embedding_dropout", "dropout"), 0.0)  # each way has random numbers of its own
     config = TINY.model_copy(update={"vectors": False, "model": {**small, **still}, "phases": TINY.phases[:1]})
-    assert training.fit.trains_compiled(config)
+    assert training.fit.trains_with_xla(config)
     cards = []
-    for rule in (training.fit.trains_compiled, lambda config: False):
-        monkeypatch.setattr(training.fit, "trains_compiled", rule)
+    for rule in (training.fit.trains_with_xla, lambda config: False):
+        monkeypatch.setattr(training.fit, "trains_with_xla", rule)
         out = tmp_path / str(len(cards))
-        cards.append(train(config, corpus, out, work=tmp_path / "work", resume=False, watcher=Silent()))
+        cards.append(train(config, corpus, out, work=tmp_path / "work", resume=False, progress=RecordedProgress()))
     for one, other in zip(*(card.training["history"] for card in cards), strict=True):
         assert one == pytest.approx(other, abs=1e-3)

@@ -16,8 +16,8 @@ TINY = TrainConfig(
 )
 
 
-class Silent:
-    """A watcher that remembers what it was told."""
+class RecordedProgress:
+    """Record the progress of a run."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -26,5 +26,5 @@ class Silent:
     def say(self, message: str) -> None:
         self.lines.append(message)
 
-    def advance(self, what: str, done: int, total: int, figures: str = "") -> None:
-        self.steps.append((what, done, total))
+    def advance(self, task: str, done: int, total: int, figures: str = "") -> None:
+        self.steps.append((task, done, total))

@@ -1,1 +1,1 @@
-"""The load generator: real requests over keep-alive connections, and how long each was answered after it was due."""
+"""The load generator: requests over keep-alive connections, in closed or open loop."""

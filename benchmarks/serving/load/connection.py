@@ -1,4 +1,4 @@
-"""One HTTP/1.1 keep-alive connection that carries one request at a time, made to cost little."""
+"""A cheap HTTP/1.1 keep-alive connection that carries one request at a time."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,48 +7,46 @@ from typing import cast
 import httptools
 
 LOST = 0
-"""Stands for the status of a request whose connection ended before its answer."""
+"""Status of a request whose connection was lost before its answer."""
 
-Answered = Callable[["Connection", int, bytes | None], None]
-"""Is told the connection, free again; the status, or `LOST`; and the body, where it was asked for."""
+Answered = Callable[["Connection", int], None]
+"""Receives the connection, which is free again, and the status or `LOST`."""
 
 
 class Connection(asyncio.Protocol):
-    """Writes prepared bytes and reads one answer; headers are left to the parser, bodies are dropped unless kept.
+    """Write prepared bytes and read one answer, whose body is discarded.
 
     Args:
-        answered: called once for each `send`.
+        answered: called once per `send`.
     """
 
     def __init__(self, answered: Answered) -> None:
         self.open = False
         self._answered = answered
         self._busy = False
-        self._parts: list[bytes] | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
 
-    def send(self, request: bytes, *, keep_body: bool = False) -> None:
+    def send(self, request: bytes) -> None:
         """Send a whole request, head and body.
 
         Raises:
-            RuntimeError: the last one is not answered yet, or the connection is closed.
+            RuntimeError: a request is in flight, or the connection is closed.
         """
         if self._busy or not self.open or self._transport is None:
-            raise RuntimeError("Expected an open connection without a request under way. This one is closed or busy.")
+            raise RuntimeError("The connection is closed or busy.")
         self._busy = True
-        self._parts = [] if keep_body else None
         self._transport.write(request)
 
     def close(self) -> None:
-        """Close the connection; a request under way counts as lost."""
+        """Close the connection; a request in flight counts as lost."""
         if self._transport is not None:
             self._transport.close()
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class does not inherit from it
         self.open = True
 
     def data_received(self, data: bytes) -> None:
@@ -64,10 +62,6 @@ class Connection(asyncio.Protocol):
 
     # httptools' callbacks
 
-    def on_body(self, body: bytes) -> None:
-        if self._parts is not None:
-            self._parts.append(body)
-
     def on_message_complete(self) -> None:
         if not self._parser.should_keep_alive():
             self.open = False
@@ -77,5 +71,4 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, status: int) -> None:
         self._busy = False
-        body = None if self._parts is None else b"".join(self._parts)
-        self._answered(self, status, body)
+        self._answered(self, status)

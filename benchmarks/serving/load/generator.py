@@ -1,7 +1,7 @@
-"""Sends requests in closed loop, where each connection waits for its answer, or in open loop, at given moments.
+"""Send requests in closed loop, where each connection waits for its answer, or in open loop, at given times.
 
-In open loop a request that no connection was free for at its moment waits for one, and its latency counts from that
-moment: a server that stalls is charged for all that was due meanwhile (no coordinated omission).
+In open loop, latency counts from when a request was due, even if it had to wait for a free connection: a server that
+stalls is charged for all requests that were due meanwhile (no coordinated omission).
 """
 
 import asyncio
@@ -23,33 +23,30 @@ from benchmarks.serving.load.samples import Samples
 
 MOST_CONNECTIONS = 2048
 LAST_ANSWERS_SECONDS = 60.0
-"""How long after the end of a run answers are waited for."""
+"""How long to wait for answers after the end of a run."""
 IDLE_SECONDS = 2.0
-"""A connection that was idle for longer is not used again, as in clients' pools: the server may be closing it."""
+"""A connection that was idle for longer is not reused, because the server may be closing it."""
 AT_ONCE_SECONDS = 0.0005
-"""In open loop what is due within so many seconds is sent now, and counts from now: the event loop's clock has ticks of
-a millisecond, and would not sleep for less, but spin."""
-_KEEP_EVERY = 499
+"""In open loop, requests that are due this soon are sent now, and count from now: the event loop cannot sleep for
+less than a millisecond."""
 
 
 class Outcome(NamedTuple):
-    """What a run of load gave.
+    """Result of a run.
 
     Attributes:
-        samples: the requests.
+        samples: all requests.
         seconds: length of the run, without the wait for the last answers.
-        bodies: some answers with 200, with the number of the prepared request that each belongs to.
-        own_cpu_seconds: what the generator itself spent, the wait for the last answers included.
+        own_cpu_seconds: processor time of the generator itself.
     """
 
     samples: Samples
     seconds: float
-    bodies: list[tuple[int, bytes]]
     own_cpu_seconds: float
 
 
 def closed_loop(target: Target, requests: Sequence[bytes], *, connections: int, seconds: float) -> Outcome:
-    """Keep one request under way on each of `connections`, for `seconds`."""
+    """Keep one request in flight on each of `connections`, for `seconds`."""
     with _without_garbage_collection():
         return uvloop.run(_Run(target, requests).closed(connections, seconds))
 
@@ -57,23 +54,29 @@ def closed_loop(target: Target, requests: Sequence[bytes], *, connections: int, 
 def open_loop(
     target: Target, requests: Sequence[bytes], due: np.ndarray, *, seconds: float, rest: float = 0.0
 ) -> Outcome:
-    """Send requests at the moments float64[requests] `due`, seconds from the start, whatever became of the others.
+    """Send requests when they are due, whether or not others were answered.
 
     Args:
-        target: where to.
-        requests: prepared ones, sent in turn.
-        due: in rising order.
+        target: where to send them.
+        requests: prepared requests, sent in turn.
+        due: seconds from the start, float64[requests], ascending.
         seconds: length of the run.
-        rest: where requests are due one after the other within so many seconds, the generator sleeps as long between
-            two looks at the time and at what came in, in place of waking up for each: thousands of times a second that
-            would take the cores from what it measures. Latencies still count from when a request was due.
+        rest: with requests due at shorter intervals, sleep for this long between sends instead of waking up for each,
+            which would take the cores from the server. Latencies still count from when a request was due.
     """
     with _without_garbage_collection():
         return uvloop.run(_Run(target, requests).at_moments(due, seconds, rest))
 
 
+def poisson(rate: float, seconds: float, *, seed: int) -> np.ndarray:
+    """Return the ascending due times float64[requests] of a Poisson process with `rate` a second, for `seconds`."""
+    generator = np.random.default_rng(seed)
+    due: np.ndarray = np.sort(generator.uniform(0, seconds, generator.poisson(rate * seconds)))
+    return due
+
+
 class _Run:
-    """One run: which request is under way on which connection, and what came back. The prepared requests take turns."""
+    """One run: which request is in flight on which connection, and the answers so far."""
 
     def __init__(self, target: Target, requests: Sequence[bytes]) -> None:
         if not requests:
@@ -82,11 +85,10 @@ class _Run:
         self._requests = requests
         self._numbers = count()
         self._under_way: dict[Connection, tuple[float, int]] = {}
-        self._idle: list[tuple[Connection, float]] = []  # with the moment since when
+        self._idle: list[tuple[Connection, float]] = []  # each with the time since when
         self._waiting: deque[tuple[float, int]] = deque()
         self._connections = 0
         self._rows: list[tuple[float, float, int, int]] = []
-        self._bodies: list[tuple[int, bytes]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = 0.0
         self._ends = 0.0
@@ -105,11 +107,11 @@ class _Run:
         cpu = self._begin(seconds)
         last = -math.inf
         for moment in (self._started + due).tolist():
-            while (ahead := moment - time.perf_counter()) > AT_ONCE_SECONDS:  # its timers may be early by a tick
+            while (ahead := moment - time.perf_counter()) > AT_ONCE_SECONDS:  # timers may fire early
                 if moment - last > rest:
                     await asyncio.sleep(ahead)
                 else:
-                    time.sleep(rest)  # and not the event loop, which would wake up for all that comes in
+                    time.sleep(rest)  # unlike asyncio.sleep, this does not wake up for answers
                     await asyncio.sleep(0)
             self._dispatch(min(moment, time.perf_counter()), self._next())
             last = moment
@@ -128,12 +130,12 @@ class _Run:
         self._waiting.clear()
         for connection in [*self._under_way, *(idle for idle, _ in self._idle)]:
             connection.close()
-        await asyncio.sleep(0.01)  # what is under way yet is lost now
+        await asyncio.sleep(0.01)  # requests still in flight are lost
         rows = np.array(self._rows, dtype=np.float64).reshape(-1, 4)
         samples = Samples(
             rows[:, 0] - self._started, rows[:, 1] - self._started, rows[:, 2].astype(int), rows[:, 3].astype(int)
         )
-        return Outcome(samples, seconds, self._bodies, time.process_time() - cpu)
+        return Outcome(samples, seconds, time.process_time() - cpu)
 
     def _next(self) -> int:
         return next(self._numbers)
@@ -153,15 +155,13 @@ class _Run:
 
     def _send(self, connection: Connection, due: float, number: int) -> None:
         self._under_way[connection] = (due, number)
-        connection.send(self._requests[number % len(self._requests)], keep_body=number % _KEEP_EVERY == 0)
+        connection.send(self._requests[number % len(self._requests)])
 
-    def _answered(self, connection: Connection, status: int, body: bytes | None) -> None:
+    def _answered(self, connection: Connection, status: int) -> None:
         now = time.perf_counter()
         due, number = self._under_way.pop(connection)
         request = number % len(self._requests)
         self._rows.append((due, now, status, request))
-        if body is not None and status == 200:
-            self._bodies.append((request, body))
         if not connection.open:
             self._connections -= 1
             if self._closed_loop and now < self._ends:
@@ -172,7 +172,7 @@ class _Run:
             self._use(connection, now)
 
     def _use(self, connection: Connection, now: float) -> None:
-        """Give a free connection its next request, if there is one."""
+        """Send the next request on a free connection, if there is one."""
         if self._waiting:
             self._send(connection, *self._waiting.popleft())
         elif self._closed_loop and now < self._ends:
@@ -189,7 +189,7 @@ class _Run:
     async def _open_another(self) -> None:
         try:
             connection = await self._connect()
-        except OSError:  # the request at the front of those that wait is the one that got no connection
+        except OSError:  # count the first waiting request as lost
             self._connections -= 1
             now = time.perf_counter()
             if self._waiting:
@@ -207,7 +207,7 @@ class _Run:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """A collection in the middle of a run would be taken for the server's latency; a run makes no cycles."""
+    """Pause garbage collection, whose pauses would count as latency; a run creates no cycles."""
     gc.collect()
     gc.disable()
     try:

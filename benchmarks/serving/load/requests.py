@@ -1,4 +1,4 @@
-"""What is sent: whole requests as bytes, made once."""
+"""Requests as bytes, prepared once."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 
 class Target(NamedTuple):
-    """Where requests go, and what a text looks like in their body.
+    """Where to send requests, and how a text becomes their body.
 
     Attributes:
-        host, port: of the listening server.
-        path: what is posted to.
-        body: a text -> the JSON document that carries it.
+        host, port: of the server.
+        path: path of the POST requests.
+        body: makes the JSON document of a request from a text.
     """
 
     host: str
@@ -22,10 +22,10 @@ class Target(NamedTuple):
 
     @classmethod
     def at(cls, url: str, path: str, body: Callable[[str], Any]) -> "Target":
-        """The target below `url`, such as http://127.0.0.1:8000.
+        """Return the target at `url`, such as http://127.0.0.1:8000.
 
         Raises:
-            ValueError: no plain http URL with a host.
+            ValueError: `url` is not an http URL with a host.
         """
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
@@ -33,7 +33,7 @@ class Target(NamedTuple):
         return cls(parts.hostname, parts.port or 80, path, body)
 
     def requests(self, texts: Sequence[str]) -> list[bytes]:
-        """One request a text: head and body, ready to be written."""
+        """Return a request per text: head and body, ready to be written."""
         return [self._request(json.dumps(self.body(text), ensure_ascii=False).encode()) for text in texts]
 
     def _request(self, body: bytes) -> bytes:
@@ -45,5 +45,5 @@ class Target(NamedTuple):
 
 
 def heed_body(text: str) -> Any:
-    """The body of `POST /predict`."""
+    """Return the body of `POST /predict`."""
     return {"text": text}

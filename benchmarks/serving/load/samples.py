@@ -1,4 +1,4 @@
-"""What a run of load was answered, request by request, and the figures of it."""
+"""The answers to a run of load, request by request, and its figures."""
 
 from collections import Counter
 from typing import Any, NamedTuple
@@ -12,13 +12,13 @@ OK = 200
 
 
 class Samples(NamedTuple):
-    """One entry a request, in the order of their answers; times in seconds from the start of the run.
+    """One entry per request, in the order of their answers; times are seconds from the start of the run.
 
     Attributes:
-        due: float64[requests], when it should have been sent: what its latency is measured from.
-        ended: float64[requests], when its answer was there, or its connection lost.
-        status: int64[requests], `LOST` where there was no answer.
-        request: int64[requests], which of the prepared requests it was.
+        due: float64[requests], when it should have been sent; latency counts from here.
+        ended: float64[requests], when its answer was complete, or its connection lost.
+        status: int64[requests], `LOST` if there was no answer.
+        request: int64[requests], index of the prepared request.
     """
 
     due: np.ndarray
@@ -28,31 +28,31 @@ class Samples(NamedTuple):
 
     @property
     def latencies(self) -> np.ndarray:
-        """Seconds float64[requests] from when each was due until its answer."""
+        """Return the seconds float64[requests] from when each was due until its answer."""
         seconds: np.ndarray = self.ended - self.due
         return seconds
 
     def where(self, chosen: np.ndarray) -> "Samples":
-        """The requests for which bool[requests] `chosen` holds."""
+        """Return the requests for which bool[requests] `chosen` is True."""
         return Samples(*(column[chosen] for column in self))
 
     @property
     def accepted(self) -> "Samples":
-        """Those that were answered with 200."""
+        """Return the requests that were answered with 200."""
         return self.where(self.status == OK)
 
 
 def percentile(values: np.ndarray, share: float) -> float:
-    """The smallest of `values` that `share` percent of them do not exceed; not a number where there are none."""
+    """Return the smallest of `values` that `share` percent of them do not exceed; NaN if there are none."""
     if not len(values):
         return float("nan")
     return float(np.percentile(values, share, method="inverted_cdf"))
 
 
 def figures(samples: Samples, seconds: float) -> dict[str, Any]:
-    """What is told of a run of `seconds`: JSON values; latencies in milliseconds, of answers with 200 alone.
+    """Return the figures of a run of `seconds` as JSON values; latencies in milliseconds, of answers with 200 alone.
 
-    An answer that came after the end counts for latency, as leaving it out would hide the slowest, not for the rate.
+    Answers after the end count for latency, to include the slowest, but not for the rate.
     """
     accepted = samples.accepted
     statuses = Counter(samples.status.tolist())

@@ -1,5 +1,5 @@
-"""What people would serve the same bundle with instead: one folder each, in the environment that its lock describes.
+"""Alternatives that serve the same bundle: a folder each.
 
-requirements.in     what it needs, requirements.txt the lock of it
-server.py           the server, as the documentation of what it is built on has it
+requirements.in     direct dependencies, pinned; those of the bundle are in ../requirements.in
+server.py           the server, as the documentation of its framework has it
 """

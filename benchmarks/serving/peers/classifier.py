@@ -1,4 +1,4 @@
-"""The bundle as every peer uses it: the same tokenizer, the same graph, the same fields in the answer.
+"""The bundle as every peer uses it: same tokenizer, same graph, same fields in the answer.
 
 A peer may set PEER_WORKERS, PEER_MAX_BATCH and PEER_WAIT_SECONDS, which its server reads as `WORKERS`, `MAX_BATCH` and
 `WAIT_SECONDS`, and TF_NUM_INTRAOP_THREADS, which TensorFlow reads.
@@ -14,6 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 from models.bundle.store import load_bundle
+from models.calibration import probabilities
 from models.tokenizer import PAD_ID, Encoding
 
 BUNDLE = Path(__file__).parents[3] / "models" / "saved" / "default"
@@ -22,14 +23,14 @@ MAX_BATCH = int(os.environ.get("PEER_MAX_BATCH", "32"))
 WAIT_SECONDS = float(os.environ.get("PEER_WAIT_SECONDS", "0.005"))
 
 Forward = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""ids int32[batch, tokens] -> the model's outputs by name."""
+"""ids int32[batch, tokens] -> outputs of the model by name."""
 
 
 class Classifier:
-    """Texts in, answers as plain values out.
+    """Classify texts; answers are plain values.
 
     Args:
-        predict: use `model.predict`; otherwise one `tf.function` of any batch and length, which is traced once.
+        predict: use `model.predict`; otherwise one `tf.function` for any batch and length, traced once.
     """
 
     def __init__(self, *, predict: bool = False) -> None:
@@ -39,11 +40,11 @@ class Classifier:
         self.answers(["Warm.", "Up, once, before the first request comes."])
 
     def answer(self, text: str) -> dict[str, Any]:
-        """What is said of one text."""
+        """Return the answer to one text."""
         return self.answers([text])[0]
 
     def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """What is said of each text; all go through the model together, padded to the longest of them."""
+        """Return the answer to each text; all are one batch, padded to the longest."""
         encodings = [self._tokenizer.encode(text, self._card.max_tokens) for text in texts]
         ids = np.full((len(texts), max(len(one.ids) for one in encodings)), PAD_ID, np.int32)  # [texts, tokens]
         for row, encoding in enumerate(encodings):
@@ -51,15 +52,13 @@ class Classifier:
         outputs = self._forward(ids)
         shares = outputs["contributions"].astype(np.float64) / self._card.temperature  # [texts, tokens]
         return [
-            self._judgement(outputs["logits"][row])
+            self._prediction(outputs["logits"][row])
             | {"tokens": _tokens(text, encodings[row], outputs["attention"][row], shares[row])}
             for row, text in enumerate(texts)
         ]
 
-    def _judgement(self, logits: np.ndarray) -> dict[str, Any]:
-        scaled = logits.astype(np.float64) / self._card.temperature
-        exponentials = np.exp(scaled - scaled.max())
-        scores = (exponentials / exponentials.sum()).tolist()
+    def _prediction(self, logits: np.ndarray) -> dict[str, Any]:
+        scores = probabilities(logits, self._card.temperature).tolist()
         winner = int(logits.argmax())
         return {
             "label": self._card.labels[winner],
@@ -69,7 +68,7 @@ class Classifier:
 
 
 def _tokens(text: str, encoding: Encoding, weights: np.ndarray, shares: np.ndarray) -> list[dict[str, Any]]:
-    """Weights and shares float[tokens], padding included."""
+    """Describe the tokens; weights and shares are float[tokens], padding included."""
     spans = zip(encoding.starts.tolist(), encoding.ends.tolist(), strict=True)
     return [
         {"text": text[start:end], "start": start, "end": end, "weight": weight, "contribution": share}

@@ -1,4 +1,4 @@
-"""Which peers there are: how each is started, asked and read, and the variants of which its fastest stands for it."""
+"""The peers: how each is started, asked and read, and its variants."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,50 +10,49 @@ FOLDER = Path(__file__).parent
 
 
 def text_body(text: str) -> Any:
-    """`{"text": ...}`."""
+    """Return `{"text": ...}`."""
     return {"text": text}
 
 
 def texts_body(text: str) -> Any:
-    """A list of one text, as BentoML's batchable APIs take it."""
+    """Return a list of one text, as BentoML's batchable APIs take it."""
     return {"texts": [text]}
 
 
 def tensor_body(text: str) -> Any:
-    """A tensor of one text, as the Open Inference Protocol has it."""
+    """Return a tensor of one text, as the Open Inference Protocol has it."""
     return {"inputs": [{"name": "texts", "shape": [1, 1], "datatype": "BYTES", "data": [text]}]}
 
 
 def whole(document: Any) -> Any:
-    """The answer is the document."""
+    """Return the document itself."""
     return document
 
 
 def first(document: Any) -> Any:
-    """The answer is the one element of a list."""
+    """Return the only element of a list."""
     return document[0]
 
 
 def from_tensor(document: Any) -> Any:
-    """The answer is a JSON document in a tensor."""
+    """Return the JSON document in a tensor."""
     return json.loads(document["outputs"][0]["data"][0])
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One way to serve the bundle.
+    """A way to serve the bundle.
 
     Attributes:
-        name: of its folder.
-        title: what it is called in tables.
-        command: what is started, after its environment's folder of programs; `{port}` stands for the port.
-        variants: settings that its documentation says to try, by name; `python -m benchmarks.serving tune` finds which
-            is fastest at 64 connections.
-        path: what is posted to.
-        ready: a path that is answered with success once it is ready.
-        batches: whether it makes batches of several requests.
-        body: a text -> the request's document.
-        answer: the answer's document -> its fields.
+        name: name of its folder.
+        title: its name in tables.
+        command: a program of its environment and its arguments; `{port}` stands for the port.
+        variants: settings to try, as its documentation advises, by name; the fastest at 64 connections represents it.
+        path: path of the POST requests.
+        ready: a path that answers with success once it is ready.
+        batches: whether it batches concurrent requests.
+        body: makes the document of a request from a text.
+        answer: takes the fields from the document of a response.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Requests and answers as FastAPI's documentation has them: pydantic models, which it checks and serialises."""
+"""Pydantic models of requests and answers, as FastAPI's documentation has them."""
 
 from pydantic import BaseModel
 
@@ -20,7 +20,7 @@ class Token(BaseModel):
 
 
 class Answer(BaseModel):
-    """What is said of the text."""
+    """The answer to it."""
 
     label: str
     probability: float

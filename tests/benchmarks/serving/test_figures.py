@@ -1,148 +1,138 @@
-"""From what was measured to lines, tables, pictures and the page."""
+"""From measurements to verdicts, tables and the page."""
 
 import copy
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks.marked_page import fill
-from benchmarks.serving import acceptance, overload, page, pictures
+from benchmarks.serving import page
 from benchmarks.serving.agreement import agree, condensed, largest_differences
 from benchmarks.serving.comparison import CONNECTIONS
-from benchmarks.serving.lengths import EVERY, cut_texts, mix
-from benchmarks.serving.limits.arithmetic import flops_per_token, gemm_peak_flops
-from benchmarks.serving.limits.runtimes import batches
 from benchmarks.serving.processes import busy_seconds
-from benchmarks.serving.services import BUNDLE, ROOT, answers_get, free_port, running
-from benchmarks.serving.soak import retraces
+from benchmarks.serving.services import ROOT, answers_get, free_port, running
 from benchmarks.serving.workbench import Workbench
-from models.tokenizer import Tokenizer
+from benchmarks.targets import TARGETS, judge
 
 ANSWER = {
     "label": "positive",
     "scores": {"negative": 0.25, "positive": 0.75},
     "tokens": [{"text": "so", "start": 0, "end": 2, "weight": 1.0, "contribution": 0.5}],
 }
+SAME = largest_differences(condensed([ANSWER]), condensed([ANSWER]))
 
 
-def load(rate: float, p99: float) -> dict[str, object]:
-    return {
+def contender(rate: float) -> dict[str, object]:
+    load = {
         "requests_per_second": rate,
-        "p50_ms": p99 / 2,
-        "p99_ms": p99,
-        "p99.9_ms": 2 * p99,
-        "statuses": {"200": 100},
+        "p50_ms": 40.0,
+        "p99_ms": 80.0,
         "server_cpu_ms_per_request": 2.0,
         "peak_megabytes": 500.0,
     }
+    return {"closed": {str(count): load for count in CONNECTIONS}, "seconds_until_ready": 4.0}
 
 
-def contender(rate: float, p99: float) -> dict[str, object]:
+def engine(title: str, rate: float, megabytes: float = 700.0) -> dict[str, object]:
     return {
-        "closed": {str(count): load(rate, p99) for count in CONNECTIONS},
-        "open": {name: load(rate, p99) for name in ("poisson", "bursts", "saturated")},
-        "seconds_until_ready": 4.0,
+        "title": title,
+        "seconds_until_ready": 0.9,
+        "megabytes_when_ready": megabytes - 10,
+        "megabytes_serving": megabytes,
+        "requests_per_second": rate,
+        "agreement": SAME,
     }
 
 
 @pytest.fixture
 def figures() -> dict[str, dict[str, object]]:
-    same = largest_differences(condensed([ANSWER]), condensed([ANSWER]))
     return {
         "peers": {
-            "order": ["heed", "fastapi_predict", "litserve"],
-            "titles": {"heed": "Heed", "fastapi_predict": "FastAPI, `model.predict`", "litserve": "LitServe"},
+            "ours": "heed-keras",
+            "titles": {"heed-keras": "Heed", "fastapi_predict": "FastAPI, `model.predict`", "litserve": "LitServe"},
             "variants": {"litserve": "1 worker"},
             "contenders": {
-                "heed": contender(1000, 80),
-                "fastapi_predict": contender(19, 3000),
-                "litserve": contender(100, 900),
+                "heed-keras": contender(1000),
+                "fastapi_predict": contender(19),
+                "litserve": contender(100),
             },
             "best_batching": "litserve",
-            "best_rate": 100.0,
-            "heed_at_best_rate": load(100, 20),
-            "agreement": {"fastapi_predict": same, "litserve": same},
+            "agreement": {"fastapi_predict": SAME, "litserve": SAME},
         },
-        "limits": {
-            "engine": {"texts_per_second": 1500.0, "single_p50_ms": 1.0, "tokens_per_text": 265.0},
-            "http": {"1": load(500, 3), "64": load(1000, 80)},
-            "shares": [0.66, 0.67, 0.68],
-            "null_engine": {"64": load(4000, 20)},
-            "runtimes": {"xla": 1100.0, "onnxruntime": 1600.0},
-            "arithmetic": {"flops_per_text": 1e8, "gemm_peak_flops": 2e11},
-        },
-        "lengths": {"open": {"alone": 5.0, "mixed": 14.0}, "turns": [{"alone": 5.0, "mixed": 14.0}]},
+        "single": {"served_p50_ms": 1.7, "bare_p50_ms": 1.0},
         "overload": {
             "capacities": [990.0, 1010.0],
-            "during": load(950, 900) | {"statuses": {"200": 950, "429": 2000}},
-            "deadline_ms": 30000.0,
-            "megabytes": [500.0] * 30,
-            "before_p50_ms": 3.0,
-            "after_p50_ms": 3.2,
+            "during": {"requests_per_second": 850.0, "p99_ms": 900.0, "statuses": {"200": 850, "429": 2000}},
+            "megabytes": [400.0] * 10 + [500.0] * 50,
         },
-        "soak": {"requests": 200_000, "retraces": 0.0, "growth": 0.01, "megabytes": [[20_000, 500], [200_000, 505]]},
-        "startup": {"keras": {"seconds_until_ready": [4.0, 4.2, 4.1], "megabytes_serving": 800.0}},
+        "engines": {
+            "heed-keras": engine("Heed", 1000),
+            "heed-keras-no-kernels": engine("Heed, no kernels", 800),
+            "heed-onnx": engine("Heed, ONNX Runtime", 950, 190.0),
+            "heed-onnx-no-kernels": engine("Heed, ONNX Runtime, no kernels", 900),
+        },
     }
 
 
-def test_every_line_is_met_by_figures_that_meet_it(figures: dict[str, dict[str, object]]) -> None:
-    found = acceptance.lines(figures)
-    assert len(found) == 17
-    assert [str(line) for line in found if not line.met] == []
-    assert "10.00x" in str(found[0])
+def test_every_target_is_met_by_figures_that_meet_it(figures: dict[str, dict[str, object]]) -> None:
+    found = page.verdicts(figures)
+    assert {one.what for one in found} == {target.what for name, target in TARGETS.items() if name != "score"}
+    assert [str(one) for one in found if not one.met] == []
+    assert str(found[0]).endswith("over the best batching peer: 10x (target: at least 6x, aim 8x)")
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "what"),
+    ("path", "value", "target"),
     [
-        (("peers", "best_rate"), 126.0, "LitServe's"),
-        (("peers", "heed_at_best_rate", "p99_ms"), 230.0, "saturation"),
-        (("peers", "agreement", "litserve", "labels"), 1, "differently"),
-        (("peers", "agreement", "litserve", "weights"), 2e-4, "differently"),
-        (("limits", "engine", "texts_per_second"), 1700.0, "engine alone"),
-        (("limits", "runtimes", "openvino"), 3001.0, "in openvino"),
-        (("limits", "engine", "single_p50_ms"), -0.1, "bare"),
-        (("lengths", "open", "mixed"), 15.1, "p99 of 20-token"),
-        (("overload", "during", "requests_per_second"), 890.0, "throughput"),
-        (("overload", "during", "statuses", "lost"), 1, "statuses"),
-        (("overload", "during", "p99_ms"), 30001.0, "accepted"),
-        (("overload", "megabytes"), [500.0] * 10 + [530.0], "growth"),
-        (("overload", "after_p50_ms"), 5.0, "one second after"),
-        (("soak", "retraces"), 1.0, "retraces"),
-        (("soak", "growth"), 0.021, "growth of memory after"),
-        (("startup", "keras", "seconds_until_ready"), [5.1, 5.2, 4.0], "ready"),
-        (("startup", "keras", "megabytes_serving"), 901.0, "resident"),
+        (("peers", "contenders", "litserve", "closed", "64", "requests_per_second"), 167.0, "best_peer"),
+        (("peers", "contenders", "fastapi_predict", "closed", "64", "requests_per_second"), 21.0, "predict"),
+        (("peers", "agreement", "litserve", "labels"), 1, "disagreement"),
+        (("peers", "agreement", "litserve", "weights"), 2e-4, "disagreement"),
+        (("single", "bare_p50_ms"), 0.89, "one_connection"),
+        (("overload", "during", "requests_per_second"), 790.0, "overload_rate"),
+        (("overload", "during", "statuses", "lost"), 1, "overload_others"),
+        (("overload", "during", "p99_ms"), 1001.0, "overload_p99"),
+        (("overload", "megabytes"), [500.0] * 30 + [530.0], "overload_memory"),
+        (("engines", "heed-onnx", "seconds_until_ready"), 1.1, "onnx_ready"),
+        (("engines", "heed-onnx", "megabytes_serving"), 201.0, "onnx_memory"),
+        (("engines", "heed-onnx", "requests_per_second"), 890.0, "onnx_rate"),
+        (("engines", "heed-keras-no-kernels", "requests_per_second"), 290.0, "keras_no_kernels"),
+        (("engines", "heed-onnx-no-kernels", "requests_per_second"), 290.0, "onnx_no_kernels"),
     ],
 )
-def test_a_figure_beyond_its_target_fails_its_line_alone(
-    figures: dict[str, dict[str, object]], path: tuple[str, ...], value: object, what: str
+def test_a_figure_that_misses_its_target_fails_it_alone(
+    figures: dict[str, dict[str, object]], path: tuple[str, ...], value: object, target: str
 ) -> None:
     worse = copy.deepcopy(figures)
     place: dict[str, object] = worse
     for name in path[:-1]:
+        place[name] = copy.copy(place[name])  # shared by the connections of a contender
         place = place[name]  # type: ignore[assignment]
     place[path[-1]] = value
-    [failed] = [line for line in acceptance.lines(worse) if not line.met]
-    assert what in failed.what
+    [failed] = [one for one in page.verdicts(worse) if not one.met]
+    assert failed.what == TARGETS[target].what
 
 
-def test_the_page_holds_every_table_and_picture(figures: dict[str, dict[str, object]], tmp_path: Path) -> None:
+def test_a_part_measured_alone_is_judged_by_its_own_targets(figures: dict[str, dict[str, object]]) -> None:
+    assert {one.what for one in page.verdicts({"engines": figures["engines"]})} == {
+        TARGETS[name].what for name in ("onnx_ready", "onnx_memory", "onnx_rate")
+    }
+    assert judge("score", 80.0).met
+    assert not judge("score", 79.9).met
+
+
+def test_the_page_holds_every_table(figures: dict[str, dict[str, object]], tmp_path: Path) -> None:
     copied = tmp_path / "performance.md"
     copied.write_text((ROOT / "docs" / "performance.md").read_text(encoding="utf-8"), encoding="utf-8")
-    parts = page.parts(figures)
-    fill(copied, parts)
+    tables = page.tables(figures)
+    fill(copied, tables)
     text = copied.read_text(encoding="utf-8")
-    assert all(part in text for part in parts.values())
+    assert all(table in text for table in tables.values())
     assert "| **Heed** | 1000 |" in text
-    assert "| LitServe |" in text
-    drawn = pictures.write(tmp_path / pictures.FOLDER, figures)
-    assert {file.stem for file in drawn} == set(pictures.PICTURES)
-    for file in drawn:
-        assert file.read_bytes().startswith(b"\x89PNG")
-        assert f"({pictures.FOLDER}/{file.name})" in text
+    assert "| Heed, ONNX Runtime, no kernels | 0.90 |" in text
+    assert "over the best batching peer | 10x | at least 6x, aim 8x | yes |" in text
 
 
 def test_answers_that_differ_are_found() -> None:
@@ -155,44 +145,6 @@ def test_answers_that_differ_are_found() -> None:
     assert largest_differences(ours, theirs)["tokens"] == 1
 
 
-def test_texts_are_cut_to_a_number_of_tokens_and_mixed_evenly() -> None:
-    tokenizer = Tokenizer.from_json((BUNDLE / "tokenizer.json").read_text(encoding="utf-8"))
-    reviews = ["One, two, three: four five.", "Six seven", "eight nine ten eleven twelve thirteen"] * 4
-    short = cut_texts(tokenizer, reviews, 7, 3)
-    assert [tokenizer.encode(text, 99).tokens_total for text in short] == [7, 7, 7]
-    with pytest.raises(ValueError, match="reviews enough"):
-        cut_texts(tokenizer, reviews, 7, 99)
-    mixed = mix([f"short {number}" for number in range(2 * (EVERY - 1))], ["long"])
-    assert len(mixed) == 2 * EVERY
-    assert [place for place, text in enumerate(mixed) if text == "long"] == [0, EVERY]
-
-
-def test_an_overload_leaves_a_second_before_it_looks_again() -> None:
-    due, seconds = overload.due_times(100.0, 10.0)
-    assert (np.diff(due) >= 0).all()
-    end = overload.BEFORE + 10.0
-    assert not ((due > end) & (due < end + overload.RECOVERY)).any()
-    assert due[-1] <= seconds
-    assert ((due >= overload.BEFORE) & (due < end)).sum() == pytest.approx(1000, rel=0.15)
-
-
-def test_operations_are_counted_for_the_default_bundle() -> None:
-    config = {"embedding_dim": 3, "encoder": "bilstm", "encoder_units": 2, "attention_units": 5, "labels": 2}
-    products = 2 * (4 * 2 * (3 + 2)) + (4 * 5 + 5 + 4) + 4 * 2  # two directions; project, score, pool; labels
-    assert flops_per_token(config | {"mechanism": "additive_pooling", "kernel_size": 5}) == 2 * products
-    with pytest.raises(ValueError, match="additive pooling"):
-        flops_per_token(config | {"mechanism": "multi_head", "kernel_size": 5})
-    assert gemm_peak_flops(0.01) > 1e9
-
-
-def test_batches_of_other_runtimes_hold_every_text_once() -> None:
-    ids = [np.arange(1, length + 1, dtype=np.int32) for length in (3, 70, 5, 64, 1)]
-    made = batches(ids, 2, (64, 128))
-    assert [batch.shape for batch in made] == [(2, 64), (2, 64), (2, 128)]
-    assert sorted(int(row.max()) for batch in made for row in batch) == [0, 1, 3, 5, 64, 70]
-    assert [batch.shape[1] for batch in batches(ids, 2, None)] == [3, 64, 70]
-
-
 def test_a_process_tree_is_measured_and_ended_whole() -> None:
     """A server that starts another process: both count, and neither outlives the measurement."""
     port = free_port()
@@ -203,7 +155,7 @@ def test_a_process_tree_is_measured_and_ended_whole() -> None:
     )
     busy = busy_seconds()
     with running([sys.executable, "-c", code], port, answers_get("/")) as server:
-        while (usage := server.tree.usage()).resident_megabytes < 60:  # the other one starts up yet
+        while (usage := server.tree.usage()).resident_megabytes < 60:  # the other process is still starting
             time.sleep(0.02)
         assert usage.processes == 2
         assert usage.cpu_seconds > 0
@@ -220,23 +172,7 @@ def test_a_server_that_does_not_start_says_why() -> None:
         pass
 
 
-def test_retraces_are_read_from_the_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Answer:
-        text = (
-            '# HELP x\nheed_retraces_total{model="a",version="1"} 2.0\nheed_retraces_total{model="b",version="1"} 1.0\n'
-        )
-
-        def raise_for_status(self) -> "Answer":
-            return self
-
-    monkeypatch.setattr("benchmarks.serving.soak.httpx.get", lambda url: Answer())
-    assert retraces("http://x") == 3.0
-    Answer.text = ""
-    with pytest.raises(ValueError, match="heed_retraces_total"):
-        retraces("http://x")
-
-
-def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+def test_a_record_is_used_for_its_subject_alone(tmp_path: Path) -> None:
     calls = []
 
     def measure() -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What is known of each run, one small file a run, so that a stopped comparison goes on where it was."""
+"""Figures kept in files, so that a stopped benchmark resumes."""
 
 import json
 import os
@@ -7,10 +7,10 @@ from typing import Any
 
 
 class Records:
-    """Figures by name, each with what they are figures of; a file written for something else counts as none.
+    """Figures by name, each with the subject it was measured on; a record of another subject is ignored.
 
     Args:
-        folder: where they are kept.
+        folder: where to keep them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -18,7 +18,7 @@ class Records:
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self, name: str, subject: Any) -> dict[str, Any] | None:
-        """The figures kept under `name`, if they are those of `subject`."""
+        """Return the figures called `name` if they are those of `subject`."""
         try:
             record = json.loads(self._file(name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -27,7 +27,7 @@ class Records:
         return figures
 
     def write(self, name: str, subject: Any, figures: dict[str, Any]) -> None:
-        """Keep `figures`; a crash meanwhile leaves what was kept before."""
+        """Keep `figures`; a crash meanwhile leaves the previous record."""
         partial = self._file(name).with_suffix(".partial")
         partial.write_text(json.dumps({"of": subject, "figures": figures}, indent=1), encoding="utf-8")
         os.replace(partial, self._file(name))

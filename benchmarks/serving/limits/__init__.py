@@ -1,1 +1,0 @@
-"""What the service could reach at most: the engine alone, HTTP without an engine, other runtimes, the arithmetic."""
