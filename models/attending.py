@@ -1,4 +1,4 @@
-"""How each kind of attention is applied to states: what it leaves for the head, and what it says of the tokens."""
+"""Apply each kind of attention to the states, and find its weight per token."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,17 +10,17 @@ from models.layers import AttentionRollout, MaskedPooling, RemoveMask, TokenWeig
 from models.masking import Tensor
 from models.windows import Window
 
-MakeLayer = Callable[[str], keras.layers.Layer]  # the layer of a mechanism, by the name it shall have
+MakeLayer = Callable[[str], keras.layers.Layer]  # makes the layer of a mechanism with the given name
 
 
 class Attended(NamedTuple):
-    """What an attention leaves for the head, and what it says of the tokens.
+    """Result of an attention.
 
     Attributes:
         pooled: float[batch, features].
-        weights: float[batch, tokens], summing to 1 over the real tokens.
-        values: float[batch, tokens, features], of which `pooled` is a weighted sum; None where it is not one.
-        coefficients: by which it is, float[batch, tokens] or float[batch, heads, tokens].
+        weights: float[batch, tokens], summing to 1 over real tokens.
+        values: float[batch, tokens, features], if `pooled` is a weighted sum of them.
+        coefficients: of that sum, float[batch, tokens] or float[batch, heads, tokens].
     """
 
     pooled: Tensor
@@ -29,8 +29,8 @@ class Attended(NamedTuple):
     coefficients: Tensor | None = None
 
 
-def count_alike(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """Every token counts alike, and nothing is learned: what shows whether looking matters."""
+def uniform(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Weight all tokens equally: the baseline for learned attention."""
     _, weights = make("attention")(states, mask=mask, return_attention_scores=True)
     pooled, coefficients = MaskedPooling(config.pooling, name="pooling")(
         states, mask=mask, return_attention_scores=True
@@ -38,93 +38,93 @@ def count_alike(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask:
     return Attended(pooled, weights, states, coefficients)
 
 
-def pool(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """The mechanism pools by itself."""
+def pooling(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Apply a layer that pools."""
     pooled, weights = make("attention")(states, mask=mask, return_attention_scores=True)
     return Attended(pooled, weights, states, weights)
 
 
-def look(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """A map over the states as they are."""
+def self_attention(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Apply a map to the states."""
     attended, scores = make("attention")(states, mask=mask, return_attention_scores=True)
     return _pooled(config, attended, scores, states, mask)
 
 
-def look_projected(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """A map, or one for each head, over values that the layer makes of the states."""
+def projected_values(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Apply one map, or one per head, to values that the layer projects."""
     attended, scores, values = make("attention")(states, mask=mask, return_attention_scores=True, return_values=True)
     return _pooled(config, attended, scores, values, mask)
 
 
-def look_nearby(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """The map of a local attention, as a band: its cost grows with the window and not with the text."""
+def local_attention(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Apply LocalSelfAttention as a band, at a cost of tokens x window."""
     layer = make("attention")
     if layer.rate > 1:
-        return look_projected(make, config, states, mask)
+        return projected_values(make, config, states, mask)
     attended, band, values = layer(states, mask=mask, return_band=True, return_values=True)
     return _pooled(config, attended, band, values, mask, layer.window)
 
 
-def look_by_pairs(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """SeqSelfAttention, whose map is a band if it has a width."""
+def seq_self_attention(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Apply SeqSelfAttention, as a band if it has a width."""
     layer = make("attention")
     if layer.attention_width is None:
-        return look(make, config, states, mask)
+        return self_attention(make, config, states, mask)
     attended, band = layer(states, mask=mask, return_band=True)
     return _pooled(config, attended, band, states, mask, layer.window)
 
 
-def look_beyond(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """Heads whose finds are projected together: what a token adds is no longer told apart."""
+def projected_output(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Apply heads with an output projection, which leaves no sum of values per token."""
     attended, scores = make("attention")(states, mask=mask, return_attention_scores=True)
     return _pooled(config, attended, scores, None, mask)
 
 
-def ask_keras(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """Keras' own Attention over the states as they are."""
+def keras_attention(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Apply Keras' Attention to the states."""
     attended, scores = make("attention")([states, states], mask=[mask, mask], return_attention_scores=True)
     return _pooled(config, attended, scores, states, mask)
 
 
-def ask_keras_of_projections(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """Keras' own AdditiveAttention, which is Bahdanau's once there are projections before it. Values come second."""
+def keras_additive_attention(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Apply Keras' AdditiveAttention to projections, as in Bahdanau et al. Its inputs are query, value and key."""
     query, key = (_project(config, states, name) for name in ("query", "key"))
     attended, scores = make("attention")([query, states, key], mask=[mask, mask], return_attention_scores=True)
     return _pooled(config, attended, scores, states, mask)
 
 
-def ask_keras_heads(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """Keras' own layers of several heads, which project what the heads find."""
+def keras_multi_head(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Apply a multi-head layer of Keras, which projects its output."""
     states = RemoveMask(name="without_mask")(states)
     attended, scores = make("attention")(states, states, value_mask=mask, return_attention_scores=True)
     return _pooled(config, attended, scores, None, mask)
 
 
-def look_from_projections(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """Queries and keys are projected, values are the states as they are."""
+def scaled_dot_product(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Project queries and keys, with the states as values."""
     query, key = (_project(config, states, name) for name in ("query", "key"))
     attended, scores = make("attention")([query, key, states], mask=[mask] * 3, return_attention_scores=True)
     return _pooled(config, attended, scores, states, mask)
 
 
-def look_again(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """Stacked attentions that hand their scores on (RealFormer), each over what the one before found."""
-    found, maps = states, []
-    carried: list[Tensor] = []
+def residual_scaled_dot_product(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Stack attentions that pass their scores on (RealFormer)."""
+    context, maps = states, []
+    previous: list[Tensor] = []
     for level in range(1, depth_of(config) + 1):
-        query, key = (_project(config, found, f"{name}_{level}") for name in ("query", "key"))
-        inputs = [query, key, found, *carried]
-        found, scores, raw = make(f"attention_{level}")(
-            inputs, mask=[mask, mask, mask, *(None for _ in carried)], return_attention_scores=True
+        query, key = (_project(config, context, f"{name}_{level}") for name in ("query", "key"))
+        inputs = [query, key, context, *previous]
+        context, scores, raw = make(f"attention_{level}")(
+            inputs, mask=[mask, mask, mask, *(None for _ in previous)], return_attention_scores=True
         )
-        carried = [raw]
+        previous = [raw]
         maps.append(scores)
-    through = AttentionRollout(residual=False, name="product_of_maps")(maps, mask=mask)  # [batch, query, key]
-    return _pooled(config, found, through, states, mask)
+    product = AttentionRollout(residual=False, name="product_of_maps")(maps, mask=mask)  # [batch, query, key]
+    return _pooled(config, context, product, states, mask)
 
 
-def encode_in_blocks(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """Stacked transformer blocks; pre-norm ones leave their sum to a last normalisation."""
+def transformer(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
+    """Stack Transformer blocks, with a last normalisation after pre-norm ones."""
     maps = []
     for level in range(1, depth_of(config) + 1):
         block = make(f"attention_{level}")
@@ -148,7 +148,7 @@ def _pooled(
     mask: Tensor,
     window: Window | None = None,
 ) -> Attended:
-    """Pool over the query positions, and read the map of the mechanism in the same proportion."""
+    """Pool over the queries, and reduce the map with the same coefficients."""
     pooled, share = MaskedPooling(config.pooling, name="pooling")(attended, mask=mask, return_attention_scores=True)
     coefficients = TokenWeights(window, name="token_weights")(scores, share)  # [batch, (heads,) tokens]
     weights = coefficients
@@ -161,12 +161,12 @@ def _pooled(
 
 
 def depth_of(config: ClassifierConfig) -> int:
-    """How many layers of a stacked mechanism lie on each other.
+    """Number of layers of a stacked mechanism.
 
     Raises:
-        ValueError: no whole number of at least 1.
+        ValueError: it is not an integer of at least 1.
     """
     depth = config.attention.get("depth", 1 if config.mechanism == "transformer" else 2)
     if not isinstance(depth, int) or depth < 1:
-        raise ValueError(f"Expected depth to be a whole number of at least 1. Received {depth!r}.")
+        raise ValueError(f"Expected depth to be an integer of at least 1. Received {depth!r}.")
     return depth

@@ -1,4 +1,4 @@
-"""From a ClassifierConfig to a Keras model that says where it looked."""
+"""Build the Keras model of a ClassifierConfig."""
 
 import keras
 
@@ -21,16 +21,16 @@ EMBEDDING = "embedding"
 
 
 def build_classifier(config: ClassifierConfig) -> keras.Model:
-    """The classifier of `config`, with fresh weights.
+    """Build the classifier of `config` with fresh weights.
 
-    Input: ids int32[batch, tokens], `PAD_ID` on padding, which may stand on either side.
+    Input: ids int32[batch, tokens], `PAD_ID` on padding on either side.
     Output: {"logits": float32[batch, labels], "attention": float32[batch, tokens], "contributions": float32[batch,
-    tokens]}. The attention is at least 0, exactly 0 on padding and sums to 1 over the real tokens; what the
-    contributions add up to is said in `LinearHead`, and there are none where the mechanism does more than sum. A row
-    with no real token gives zeros.
+    tokens]}. The attention is nonnegative, exactly 0 on padding and sums to 1 over real tokens. `LinearHead` defines
+    the contributions, which are missing if the mechanism does more than sum values. A row without real tokens has zero
+    attention and contributions.
 
     Raises:
-        ValueError: an option of the mechanism is unknown or refused.
+        ValueError: an unknown or invalid option of the mechanism.
     """
     ids = keras.Input((None,), dtype="int32", name="ids")
     mask = PaddingMask(PAD_ID, name=MASK)(ids)
@@ -53,9 +53,9 @@ def build_classifier(config: ClassifierConfig) -> keras.Model:
 
 
 def without_cudnn(model: keras.Model) -> keras.Model:
-    """`model`, its recurrent encoder kept from cuDNN; a saved model does not hold that, so every loaded one needs it.
+    """Keep the recurrent encoder of `model` from using cuDNN. Not saved, so call it on every loaded model too.
 
-    cuDNN refuses padding on the left and rows with no token, and XLA cannot compile its kernels.
+    cuDNN rejects left padding and rows without tokens, and XLA cannot compile its kernels.
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.Bidirectional):
@@ -66,7 +66,7 @@ def without_cudnn(model: keras.Model) -> keras.Model:
 
 
 def _place(config: ClassifierConfig, states: Tensor, mask: Tensor) -> Tensor:
-    """The states with what tells where they stand: float[batch, tokens, features]."""
+    """Add or concatenate the position embedding: float[batch, tokens, features]."""
     merge = config.position_merge
     if config.position == "sinusoidal":
         return SinusoidalPositionEmbedding(merge=merge, name="position")(states, mask=mask)
@@ -76,7 +76,7 @@ def _place(config: ClassifierConfig, states: Tensor, mask: Tensor) -> Tensor:
 
 
 def _encode(config: ClassifierConfig, states: Tensor, mask: Tensor) -> Tensor:
-    """The states that the attention looks at: float[batch, tokens, features]."""
+    """Apply the encoder: float[batch, tokens, features]."""
     if config.encoder == "none":
         return states
     if config.encoder == "convolution":

@@ -1,4 +1,4 @@
-"""The whole architecture of a classifier in one frozen object."""
+"""The architecture of a classifier."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -36,26 +36,26 @@ class ClassifierConfig:
     """ids -> embedding -> position -> encoder -> attention -> pooling -> linear head.
 
     Attributes:
-        vocabulary_size: ids the embedding knows, padding and unknown included.
+        vocabulary_size: ids of the embedding, including padding and unknown.
         labels: number of labels.
-        embedding_dim: width of a token's vector.
-        embedding_dropout: share of whole embedding features dropped in training.
-        token_dropout: share of whole tokens dropped in training.
-        position: what tells a token's vector where it stands, counted over real tokens.
-        position_merge: whether position vectors are added to the token's, or put beside them.
-        max_positions: positions that a trainable position embedding knows.
-        encoder: what lets a token's state see its neighbours; "none" leaves the embedding as it is.
-        encoder_units: units of each direction of a recurrent encoder, or filters of a convolution.
+        embedding_dim: features of the embedding.
+        embedding_dropout: dropout rate of whole embedding features.
+        token_dropout: dropout rate of whole tokens.
+        position: position embedding, counted over real tokens.
+        position_merge: add position vectors to the token's, or concatenate them.
+        max_positions: rows of a trainable position embedding.
+        encoder: lets a token's state depend on its neighbours; "none" keeps the embedding.
+        encoder_units: units per direction of a recurrent encoder, or filters of a convolution.
         kernel_size: tokens under the convolution; odd.
-        recurrent_inputs_dropout: share of a recurrent encoder's inputs dropped in training.
-        mechanism: where the classifier looks; `models.mechanisms.MECHANISMS` describes each.
-        attention: options of the mechanism's layer, by their names in its constructor.
-        attention_units: width of the scoring network of mechanisms that have one.
-        pooling: how a self-attention's outputs become one vector.
-        dropout: share of the pooled vector dropped in training.
+        recurrent_inputs_dropout: dropout rate of a recurrent encoder's inputs.
+        mechanism: a key of `models.mechanisms.MECHANISMS`.
+        attention: keyword arguments of the mechanism's layer.
+        attention_units: width of the scoring network, for mechanisms that have one.
+        pooling: reduces the outputs of a self-attention to one vector.
+        dropout: dropout rate of the pooled vector.
 
     Raises:
-        ValueError: a value outside what is listed here.
+        ValueError: an invalid value.
     """
 
     vocabulary_size: int
@@ -100,15 +100,13 @@ class ClassifierConfig:
         if not isinstance(self.attention, dict):
             raise ValueError(f"Expected attention to be a table of options. Received {self.attention!r}.")
         if self.kernel_size % 2 == 0:
-            raise ValueError(
-                f"Expected kernel_size to be odd, so that it has a token in its middle. Received {self.kernel_size}."
-            )
+            raise ValueError(f"Expected kernel_size to be odd. Received {self.kernel_size}.")
         for name in ("embedding_dropout", "token_dropout", "recurrent_inputs_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} in [0, 1). Received {getattr(self, name)}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for `bundle.json`."""
+        """Return plain values for `bundle.json`."""
         return asdict(self)
 
     @classmethod
@@ -116,7 +114,7 @@ class ClassifierConfig:
         """Rebuild from plain values.
 
         Raises:
-            ValueError: a key that is no attribute, one that is missing, or a value of another type or range.
+            ValueError: an unknown or missing key, or an invalid value.
         """
         known = {each.name for each in fields(cls)}
         if unknown := sorted(set(values) - known):

@@ -1,4 +1,4 @@
-"""Can the weights be trusted? What happens to an answer when the tokens that it points at are taken away."""
+"""Faithfulness of token rankings: the change of an answer when the top-ranked tokens are deleted or kept."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,23 +16,23 @@ Predict = Callable[[Sequence[np.ndarray]], np.ndarray]  # int32[tokens] each -> 
 def faithfulness(
     predict: Predict, ids: Sequence[np.ndarray], rankings: Mapping[str, Sequence[np.ndarray]], *, seed: int
 ) -> dict[str, Any]:
-    """Comprehensiveness and sufficiency of token rankings, beside those of a random one.
+    """Measure comprehensiveness and sufficiency of token rankings, compared with a random one.
 
-    DeYoung et al. 2020, "ERASER", section 4: with c the label that wins on the whole text x, and r its first tokens
-    by rank, `comprehensiveness = p_c(x) - p_c(x without r)` (higher is better) and `sufficiency = p_c(x) - p_c(r
-    alone)` (lower is better). Both are means over the texts and over r = 1, 5, 10, 20 and 50 percent of the tokens,
-    rounded up. Tokens are deleted, the order of the rest is kept. Shortened texts are unlike those that were learned
-    from, so only the distance to the random ranking, treated alike, says anything.
+    DeYoung et al. 2020, "ERASER", section 4: with c the predicted label of the whole text x, and r its top-ranked
+    tokens, `comprehensiveness = p_c(x) - p_c(x without r)` (higher is better) and `sufficiency = p_c(x) - p_c(r alone)`
+    (lower is better). Both are means over the texts and over r = 1, 5, 10, 20 and 50 percent of the tokens, rounded up.
+    Tokens are deleted and the order of the rest is kept. Shortened texts differ from the training data, so only the
+    difference from the random ranking is meaningful.
 
     Args:
-        predict: calibrated probabilities of shortened texts.
+        predict: gives calibrated probabilities of shortened texts.
         ids: texts, int32[tokens] each, at least one token.
-        rankings: by name, one float[tokens] for each text; the highest values rank first.
-        seed: of the random ranking and of the resampling.
+        rankings: by name, one float[tokens] per text; the highest values rank first.
+        seed: of the random ranking and the resampling.
 
     Returns:
-        For `bundle.json`: the two figures of each ranking and of "random"; and for each ranking the 95% interval, over
-        resampled texts, of how much better it is than random.
+        Values for `bundle.json`: both measures of each ranking and of "random"; and for each ranking the 95% interval,
+        over resampled texts, of its improvement on random.
     """
     generator = np.random.default_rng(seed)
     whole = predict(ids)
@@ -67,7 +67,7 @@ def _drops(
     winners: np.ndarray,
     confidence: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How far the winner's probability falls without the first tokens, and with them alone: float[texts] each."""
+    """Drop of the winner's probability without the top-ranked tokens, and with only them: float[texts] each."""
     without: list[np.ndarray] = []
     alone: list[np.ndarray] = []
     for share in SHARES:
@@ -83,5 +83,5 @@ def _drops(
 
 
 def _interval(differences: np.ndarray, picks: np.ndarray) -> list[float]:
-    """95% interval of the mean of float[texts], by the bootstrap over int[resamples, texts]."""
+    """95% bootstrap interval of the mean of float[texts], from picks int[resamples, texts]."""
     return [float(bound) for bound in np.percentile(differences[picks].mean(axis=1), _INTERVAL)]

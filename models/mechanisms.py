@@ -1,6 +1,5 @@
-"""Every mechanism a classifier can look with: its layer, its options, and how its map becomes one weight per token."""
+"""The attention mechanisms of a classifier: layer, options, and the rule for one weight per token."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,20 +27,21 @@ from models.layers import (
     SparseSelfAttention,
     TransformerBlock,
 )
+from models.layers.base import argument_names
 from models.masking import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """One way to look at a text.
+    """An attention mechanism.
 
     Attributes:
-        layer: what does it.
-        arguments: the layer's, where `ClassifierConfig.attention` gives none.
+        layer: its class.
+        arguments: default arguments of the layer.
         attend: applies such layers to states float[batch, tokens, features] and their mask bool[batch, tokens].
-        attention_is: whether the token weights are exactly those by which the values are summed.
-        token_weight_rule: how the mechanism's map reduces to one weight per token, in words.
-        stacked: whether `attention` may also say `depth`, how many of the layers lie on each other.
+        attention_is: "exact" if the token weights are the coefficients of the summed values.
+        token_weight_rule: describes how the map reduces to one weight per token.
+        stacked: takes the option `depth`, the number of stacked layers.
     """
 
     layer: type[keras.layers.Layer]
@@ -53,46 +53,33 @@ class Mechanism:
 
 
 def attend(config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """Look at `states` float[batch, tokens, features] with the mechanism of `config`.
+    """Apply the mechanism of `config` to states float[batch, tokens, features].
 
     Raises:
-        ValueError: `config.attention` has an option that the mechanism's layer does not know, or a value it refuses.
+        ValueError: an unknown option in `config.attention`, or an invalid value.
     """
     return MECHANISMS[config.mechanism].attend(partial(attention_layer, config), config, states, mask)
 
 
 def attention_layer(config: ClassifierConfig, name: str = "attention") -> keras.layers.Layer:
-    """A fresh layer of the mechanism, with the options that `config.attention` gives.
+    """Make a layer of the mechanism with the options of `config.attention`.
 
     Raises:
-        ValueError: an option that the layer does not know, or a value that it refuses.
+        ValueError: an unknown option, or an invalid value.
     """
     mechanism = MECHANISMS[config.mechanism]
-    known = _options_of(mechanism.layer)
+    known = {*argument_names(mechanism.layer)} - {"return_attention"}
+    options = dict(config.attention)
     depth_of(config)
-    options = {
-        option: value for option, value in config.attention.items() if option != "depth" or not mechanism.stacked
-    }
+    if mechanism.stacked:
+        options.pop("depth", None)
     if unknown := sorted(options.keys() - known):
-        may_be = sorted(known | ({"depth"} if mechanism.stacked else set()))
-        raise ValueError(f"Expected only options of {config.mechanism}: {may_be}. Received {unknown}.")
+        valid = sorted(known | ({"depth"} if mechanism.stacked else set()))
+        raise ValueError(f"Expected only options of {config.mechanism}: {valid}. Received {unknown}.")
     try:
         return mechanism.layer(**(mechanism.arguments(config) | options), name=name)
     except TypeError as error:
-        raise ValueError(f"Expected values that {config.mechanism} takes. Received {options}: {error}.") from error
-
-
-def _options_of(layer: type[keras.layers.Layer]) -> set[str]:
-    """The names a layer's constructor takes, and those it hands on to the classes it is derived from."""
-    own = [base for base in layer.__mro__ if issubclass(base, keras.layers.Layer) and base is not keras.layers.Layer]
-    names = {
-        name
-        for base in own
-        if "__init__" in vars(base)
-        for name, parameter in inspect.signature(base).parameters.items()
-        if parameter.kind is not parameter.VAR_KEYWORD
-    }
-    return names - {"return_attention"}
+        raise ValueError(f"Expected valid options of {config.mechanism}. Received {options}: {error}.") from error
 
 
 _NO_ARGUMENTS: Callable[[ClassifierConfig], dict[str, Any]] = lambda config: {}  # noqa: E731
@@ -112,47 +99,51 @@ MECHANISMS: dict[str, Mechanism] = {
     "uniform": Mechanism(
         MaskedPooling,
         lambda config: {"mode": "mean"},
-        attending.count_alike,
+        attending.uniform,
         "exact",
         "the same for every token: 1 / their number",
     ),
-    "elementwise": Mechanism(ElementwiseSelfAttention, _NO_ARGUMENTS, attending.look_projected, "exact", _COLUMNS),
-    "multi_head": Mechanism(MultiHeadSelfAttention, _HEADS, attending.look_projected, "approximate", _HEAD_MEAN),
-    "local": Mechanism(LocalSelfAttention, _HEADS, attending.look_nearby, "approximate", _HEAD_MEAN),
-    "atrous": Mechanism(AtrousSelfAttention, _HEADS, attending.look_projected, "approximate", _HEAD_MEAN),
-    "sparse": Mechanism(SparseSelfAttention, _HEADS, attending.look_projected, "approximate", _HEAD_MEAN),
-    "dot_product": Mechanism(ScaledDotProductSelfAttention, _NO_ARGUMENTS, attending.look, "exact", _COLUMNS),
+    "elementwise": Mechanism(ElementwiseSelfAttention, _NO_ARGUMENTS, attending.projected_values, "exact", _COLUMNS),
+    "multi_head": Mechanism(MultiHeadSelfAttention, _HEADS, attending.projected_values, "approximate", _HEAD_MEAN),
+    "local": Mechanism(LocalSelfAttention, _HEADS, attending.local_attention, "approximate", _HEAD_MEAN),
+    "atrous": Mechanism(AtrousSelfAttention, _HEADS, attending.projected_values, "approximate", _HEAD_MEAN),
+    "sparse": Mechanism(SparseSelfAttention, _HEADS, attending.projected_values, "approximate", _HEAD_MEAN),
+    "dot_product": Mechanism(ScaledDotProductSelfAttention, _NO_ARGUMENTS, attending.self_attention, "exact", _COLUMNS),
     "additive_pooling": Mechanism(
         AdditiveAttentionPooling,
         lambda config: {"units": config.attention_units},
-        attending.pool,
+        attending.pooling,
         "exact",
         "the pooling weights themselves, over the states of the encoder",
     ),
     "seq_additive": Mechanism(
-        SeqSelfAttention, lambda config: {"units": config.attention_units}, attending.look_by_pairs, "exact", _COLUMNS
+        SeqSelfAttention,
+        lambda config: {"units": config.attention_units},
+        attending.seq_self_attention,
+        "exact",
+        _COLUMNS,
     ),
     "seq_multiplicative": Mechanism(
         SeqSelfAttention,
         lambda config: {"attention_type": "multiplicative"},
-        attending.look_by_pairs,
+        attending.seq_self_attention,
         "exact",
         _COLUMNS,
     ),
     "seq_weighted": Mechanism(
         SeqWeightedAttention,
         _NO_ARGUMENTS,
-        attending.pool,
+        attending.pooling,
         "exact",
         "the pooling weights themselves, over the states of the encoder",
     ),
     "scaled_dot_product": Mechanism(
-        ScaledDotProductAttention, _NO_ARGUMENTS, attending.look_from_projections, "exact", _COLUMNS
+        ScaledDotProductAttention, _NO_ARGUMENTS, attending.scaled_dot_product, "exact", _COLUMNS
     ),
     "residual_scaled_dot_product": Mechanism(
         ResidualScaledDotProductAttention,
         _NO_ARGUMENTS,
-        attending.look_again,
+        attending.residual_scaled_dot_product,
         "exact",
         "mean over the real query positions of each key's column in the product of the maps, last block first",
         stacked=True,
@@ -160,35 +151,35 @@ MECHANISMS: dict[str, Mechanism] = {
     "multi_head_of": Mechanism(
         MultiHead,
         lambda config: {"layer": SeqSelfAttention(attention_type="multiplicative"), "heads": 4},
-        attending.look_projected,
+        attending.projected_values,
         "approximate",
         _HEAD_MEAN,
     ),
     "multi_head_projected": Mechanism(
-        MultiHeadAttention, lambda config: {"head_num": 4}, attending.look_beyond, "approximate", _HEAD_MEAN
+        MultiHeadAttention, lambda config: {"head_num": 4}, attending.projected_output, "approximate", _HEAD_MEAN
     ),
-    "keras_attention": Mechanism(keras.layers.Attention, _NO_ARGUMENTS, attending.ask_keras, "exact", _COLUMNS),
+    "keras_attention": Mechanism(keras.layers.Attention, _NO_ARGUMENTS, attending.keras_attention, "exact", _COLUMNS),
     "keras_additive_attention": Mechanism(
-        keras.layers.AdditiveAttention, _NO_ARGUMENTS, attending.ask_keras_of_projections, "exact", _COLUMNS
+        keras.layers.AdditiveAttention, _NO_ARGUMENTS, attending.keras_additive_attention, "exact", _COLUMNS
     ),
     "keras_multi_head_attention": Mechanism(
         keras.layers.MultiHeadAttention,
         lambda config: {"num_heads": 4, "key_dim": config.attention_units},
-        attending.ask_keras_heads,
+        attending.keras_multi_head,
         "approximate",
         _HEAD_MEAN,
     ),
     "keras_group_query_attention": Mechanism(
         keras.layers.GroupQueryAttention,
         lambda config: {"num_query_heads": 4, "num_key_value_heads": 2, "head_dim": config.attention_units},
-        attending.ask_keras_heads,
+        attending.keras_multi_head,
         "approximate",
         _HEAD_MEAN,
     ),
     "transformer": Mechanism(
         TransformerBlock,
         lambda config: {"num_heads": 4},
-        attending.encode_in_blocks,
+        attending.transformer,
         "approximate",
         _ROLLOUT,
         stacked=True,

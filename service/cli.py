@@ -1,6 +1,6 @@
 """The command line: `python -m service serve | predict | score | models`.
 
-What loads Keras is imported inside the commands, so that `--help` and a mistyped option do not wait for it.
+Keras is imported inside the commands, so that `--help` and errors in options are fast.
 """
 
 import os
@@ -16,7 +16,7 @@ from rich.console import Console
 from service.scoring.rows import WINDOW_ROWS
 from service.settings import Settings, faults_in
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve sentiment classifiers, or try one here.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve sentiment classifiers, or run one locally.")
 
 ModelsDir = Annotated[
     Path | None, typer.Option("--models-dir", help="Folder of bundles. Default: HEED_MODELS_DIR, or models/saved.")
@@ -47,15 +47,13 @@ def predict(
     text: Annotated[str, typer.Argument(help="The text to classify; - reads it from standard input.")],
     model: Model = None,
     models_dir: ModelsDir = None,
-    lines: Annotated[bool, typer.Option("--lines", help="With -: each line of the input is a text.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a text, on a line of its own.")
-    ] = False,
+    lines: Annotated[bool, typer.Option("--lines", help="With -: read one text per line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line and text.")] = False,
 ) -> None:
-    """Classify texts without a service, and colour their tokens by weight."""
+    """Classify texts without a service and colour their tokens by weight."""
     settings = _settings(models_dir=models_dir)
     texts = _texts(text, lines)
-    _hush_tensorflow()
+    _silence_tensorflow()
     from models.bundle.verification import BundleError
     from service.http.observe import configure_logging
     from service.local import LocalModel
@@ -75,30 +73,32 @@ def predict(
 
 @app.command()
 def score(
-    table: Annotated[str, typer.Argument(help="A .csv, .tsv, .jsonl or .parquet file, also .gz; - is standard input.")],
+    table: Annotated[
+        str, typer.Argument(help="A .csv, .tsv, .jsonl or .parquet file, or .gz; - for standard input.")
+    ],
     output: Annotated[
-        str, typer.Option("--output", "-o", help="The file to write, of any of these; - is standard output.")
+        str, typer.Option("--output", "-o", help="The file to write, in any of these formats; - for standard output.")
     ],
     column: Annotated[str, typer.Option(help="The column of texts.")] = "text",
     tokens: Annotated[bool, typer.Option("--tokens", help="Add every token with its weight and contribution.")] = False,
     explain_columns: Annotated[
-        bool, typer.Option("--explain-columns", help="Add the tokens that count most, as plain columns.")
+        bool, typer.Option("--explain-columns", help="Add the most important tokens as text columns.")
     ] = False,
-    prefix: Annotated[str, typer.Option(help="Put this before the name of every added column.")] = "",
-    stream_format: Annotated[Literal["csv", "tsv", "jsonl"], typer.Option(help="What - holds.")] = "jsonl",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Begin anew, and replace what is there.")] = False,
+    prefix: Annotated[str, typer.Option(help="Prefix of the added columns' names.")] = "",
+    stream_format: Annotated[Literal["csv", "tsv", "jsonl"], typer.Option(help="Format of -.")] = "jsonl",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start over and replace the output.")] = False,
     window_rows: Annotated[
-        int, typer.Option(min=1, help="Rows that are sorted by length, held in memory and written together.")
+        int, typer.Option(min=1, help="Rows to sort by length, hold in memory and write together.")
     ] = WINDOW_ROWS,
     model: Model = None,
     models_dir: ModelsDir = None,
 ) -> None:
-    """Classify every text of a file, and write the file again with the answers beside it (docs/scoring.md)."""
+    """Classify every text of a file and write the file with the answers added (docs/scoring.md)."""
     settings = _settings(models_dir=models_dir)
     if resume and force:
         _fail("Expected --resume or --force. Received both.")
-    _hush_tensorflow()
+    _silence_tensorflow()
     from models.bundle.verification import BundleError
     from service.http.observe import configure_logging
     from service.inference.loading import prepare_process
@@ -109,7 +109,7 @@ def score(
     from service.scoring.tables import table_at
 
     configure_logging("warning")
-    kept = "" if output == "-" else " What is written so far is kept: go on with --resume."
+    kept = "" if output == "-" else " Written rows are kept: continue with --resume."
     try:
         source, to = table_at(table, stream_format), table_at(output, stream_format)
         prepare_process(settings)
@@ -119,7 +119,7 @@ def score(
         score(job, scorer)
     except (BundleError, ScoreError) as error:
         _fail(str(error))
-    except BrokenPipeError:  # who read our output has enough
+    except BrokenPipeError:  # the reader of our output has stopped
         raise typer.Exit(1) from None
     except OSError as error:
         _fail(f"{error}.{kept}")
@@ -132,7 +132,7 @@ def score(
 def models(models_dir: ModelsDir = None) -> None:
     """List the bundles in a folder."""
     settings = _settings(models_dir=models_dir)
-    _hush_tensorflow()
+    _silence_tensorflow()
     from models.bundle.verification import BundleError
     from service.local import find_bundles
     from service.terminal import print_bundles
@@ -145,10 +145,10 @@ def models(models_dir: ModelsDir = None) -> None:
 
 
 def _texts(text: str, lines: bool) -> list[str]:
-    """The texts that the arguments of `predict` name; each blank line is left out."""
+    """Return the texts that `predict` was given, without blank lines."""
     if text != "-":
         if lines:
-            _fail("--lines: expected - as the text, to read lines from standard input. Received a text.")
+            _fail("Expected - as the text with --lines. Received a text.")
         try:
             text.encode()
         except UnicodeEncodeError:
@@ -158,17 +158,19 @@ def _texts(text: str, lines: bool) -> list[str]:
         whole = sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
         _fail(f"Expected UTF-8 on standard input. Received other bytes at offset {error.start}.")
-    # Not splitlines(): it also breaks at characters that are ordinary ones inside a review.
+    # Not splitlines(), which also splits at characters that occur inside reviews.
     texts = [line for line in whole.replace("\r\n", "\n").split("\n") if line.strip()] if lines else [whole]
     if not texts:
         _fail("Expected at least one line with a word on standard input. Received none.")
     return texts
 
 
-def _hush_tensorflow() -> None:
-    """Keep TensorFlow from telling of the processor as it loads, where a person waits for a short answer."""
+def _silence_tensorflow() -> None:
+    """Silence TensorFlow's messages while it loads."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # nothing else hushes that; a few texts do without its speed
+    os.environ.setdefault(
+        "TF_ENABLE_ONEDNN_OPTS", "0"
+    )  # silences its message; a few texts are fast without
 
 
 def _settings(**given: Any) -> Settings:

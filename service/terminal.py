@@ -1,4 +1,4 @@
-"""Predictions and bundles for people at a terminal: texts with their tokens coloured by weight, and a table."""
+"""Print predictions and bundles at a terminal."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from rich.text import Text
 
 from service.local import FoundBundle
 
-# Background colours of the 256 a terminal has, from no weight to the heaviest, each with black text upon it.
+# From no weight to the heaviest, in the 256 colours of a terminal.
 _SHADES = (
     "default on default",
     "black on color(230)",
@@ -22,7 +22,7 @@ _HEAVIEST = 5
 
 
 def print_predictions(console: Console, texts: Sequence[str], predictions: Sequence[dict[str, Any]]) -> None:
-    """Print each text with its tokens coloured, its label and probability, and one legend under all."""
+    """Print each text with coloured tokens, its label and probability, and a legend at the end."""
     for text, prediction in zip(texts, predictions, strict=True):
         console.print(_headline(prediction))
         console.print(coloured(text, prediction), soft_wrap=False)
@@ -34,7 +34,7 @@ def print_predictions(console: Console, texts: Sequence[str], predictions: Seque
 
 
 def coloured(text: str, prediction: dict[str, Any]) -> Text:
-    """`text` with a background on every token by its weight, relative to the heaviest; what was not read is dim."""
+    """Colour the tokens by weight relative to the heaviest, and dim the part that was not read."""
     shown = Text(_printable(text))
     tokens = prediction["tokens"]
     top = max(token["weight"] for token in tokens)
@@ -47,7 +47,7 @@ def coloured(text: str, prediction: dict[str, Any]) -> Text:
 
 
 def print_bundles(console: Console, found: Sequence[FoundBundle]) -> None:
-    """Print a table of the bundles in a folder; refused ones with the reason under it."""
+    """Print a table of the bundles in a folder, and below it the rejected ones with the reason."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("name", "version", "labels", "mechanism", "attention", "tokens", "accuracy"):
         justify: Literal["left", "right"] = "right" if heading in ("tokens", "accuracy") else "left"
@@ -76,7 +76,7 @@ def _headline(prediction: dict[str, Any]) -> Text:
 
 
 def _heaviest(prediction: dict[str, Any]) -> Text:
-    """The tokens that count most in words, for terminals without colours."""
+    """The heaviest tokens in text, for terminals without colours."""
     tokens = sorted(prediction["tokens"], key=lambda token: -token["weight"])[:_HEAVIEST]
     parts = []
     for token in tokens:
@@ -96,10 +96,10 @@ def _legend() -> Text:
 
 
 def _shade(part: float) -> str:
-    """The style for a weight of `part`, 0 to 1, of the heaviest."""
+    """Style for a weight that is `part`, 0 to 1, of the heaviest."""
     return _SHADES[min(int(part * len(_SHADES)), len(_SHADES) - 1)]
 
 
 def _printable(text: str) -> str:
-    """`text` with every control character replaced, one for one: a review must not steer the terminal."""
+    """Replace every control character with U+FFFD, so that a text cannot control the terminal."""
     return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)

@@ -1,4 +1,4 @@
-"""The one harness that every layer passes, on whichever backend Keras runs."""
+"""The harness that every layer passes, on every backend."""
 
 import inspect
 import json
@@ -14,12 +14,12 @@ from keras import ops, tree
 
 from models.layers import CUSTOM_OBJECTS
 
-# How far an output may be from the float32 one: a few units of the last place of each dtype, at outputs around 1.
+# Tolerance from the float32 output: a few units in the last place of each dtype, for outputs around 1.
 PRECISION = {"mixed_float16": 1e-2, "mixed_bfloat16": 8e-2}
 
 
 class Case(NamedTuple):
-    """A layer and all that `check_layer` needs to know of it."""
+    """A layer with its arguments, inputs and further arguments of `check_layer`."""
 
     layer_class: type[keras.layers.Layer]
     arguments: Mapping[str, Any]
@@ -45,24 +45,23 @@ def check_layer(
     sees: np.ndarray | None = None,
     call_arguments: Mapping[str, Any] | None = None,
 ) -> None:
-    """Check all that the project asks of a layer.
+    """Check shapes, config, saving, precision, gradients and masking of a layer.
 
     Args:
         layer_class: the layer, of `CUSTOM_OBJECTS`.
-        arguments: what it is made with.
-        inputs: what it is called with, [batch, tokens, ...] or [batch, ...] each; the same batch throughout.
-        folder: where the layer is saved to.
-        mask: bool[batch, tokens], with at least one padded position and one row that is empty; exactly where the
-            layer takes a mask.
-        without_gradient: names of weights that no output depends on; "part/name" for those of a layer inside.
-        float32_outputs: the layer computes in float32 whatever its policy.
-        rows_sum_to_one: what it returns as attention scores sums to 1 over the real tokens.
-        as_list: the inputs are given as one list, and the mask once for each of them that has tokens.
-        sees: bool[query, key], which keys a query may look at besides the mask; everything if not given.
-        call_arguments: further arguments of every call. With them the scores are still the second output.
+        arguments: of its constructor.
+        inputs: of its call, [batch, tokens, ...] or [batch, ...] each.
+        folder: to save to.
+        mask: bool[batch, tokens], with a partly padded row and an empty row; required if and only if `call` takes one.
+        without_gradient: names of weights that no output depends on; "part/name" for those of an inner layer.
+        float32_outputs: the layer computes in float32 under any policy.
+        rows_sum_to_one: its attention scores sum to 1 over the real tokens.
+        as_list: pass the inputs as one list, and the mask once per input.
+        sees: bool[query, key], the keys that a query may see besides the mask; None for all.
+        call_arguments: further arguments of every call. The scores stay the second output.
     """
     takes_mask = "mask" in inspect.signature(layer_class.call).parameters
-    assert takes_mask is (mask is not None), f"{layer_class.__name__}: expected a mask exactly where call takes one"
+    assert takes_mask is (mask is not None), f"{layer_class.__name__}: expected a mask if and only if call takes one"
     keras.utils.set_random_seed(1)
     scores = "return_attention_scores" in inspect.signature(layer_class.call).parameters
     call = _Call(inputs, mask, scores, as_list, dict(call_arguments or {}))
@@ -79,7 +78,7 @@ def check_layer(
 
 
 class _Call:
-    """How a layer is called: on what, with which mask, and whether it gives its scores."""
+    """Calls a layer with given inputs, mask and arguments."""
 
     def __init__(
         self,
@@ -127,7 +126,7 @@ class _Call:
         layer.build(*([shapes] if self._as_list else shapes))
 
     def symbols(self, unknown: int) -> tuple[list[keras.KerasTensor], keras.KerasTensor | None]:
-        """Inputs and mask of which nothing (0), the batch (1), or the batch and the tokens (2) are unknown."""
+        """Symbolic inputs and mask with nothing (0), the batch (1), or batch and tokens (2) unknown."""
         tokens = self.inputs[-1].shape[-1] if self.mask is None else self.mask.shape[1]
 
         def symbol(value: np.ndarray) -> keras.KerasTensor:
@@ -138,7 +137,7 @@ class _Call:
 
 
 def compiled(layer: keras.layers.Layer, named: Callable[[Any], dict[str, Any]]) -> Callable[[list[Any], Any], Any]:
-    """The layer, on JAX, as one program: one for each operation takes several times as long to compile."""
+    """Compile the layer with JAX as one program, which is several times faster than one per operation."""
     import jax
 
     variables = layer.variables
@@ -152,7 +151,7 @@ def compiled(layer: keras.layers.Layer, named: Callable[[Any], dict[str, Any]]) 
 
 
 def check_shapes(layer: keras.layers.Layer, call: _Call) -> None:
-    """What the layer says of its outputs before it runs is what they are: full shapes, unknown ones and dtypes."""
+    """Compare symbolic and real outputs: full shapes, unknown dimensions and dtypes."""
     eager = tree.flatten(call(layer))
     for unknown in (0, 1, 2):
         symbolic = tree.flatten(call(layer, *call.symbols(unknown)))
@@ -165,12 +164,12 @@ def check_shapes(layer: keras.layers.Layer, call: _Call) -> None:
 
 
 def check_config(layer: keras.layers.Layer, call: _Call) -> None:
-    """The config is plain JSON, holds every argument, and makes the same layer again."""
+    """Check that the config is plain JSON, holds every argument, and makes an equal layer."""
     config = layer.get_config()
     assert json.loads(json.dumps(config)) == config
     made_with = vars(type(layer)).get("__init__", object.__init__)
     own = set(inspect.signature(made_with).parameters) - {"self", "args", "kwargs"}
-    assert own <= set(config), f"arguments that the config forgets: {own - set(config)}"
+    assert own <= set(config), f"arguments missing from the config: {own - set(config)}"
     again = type(layer).from_config(config)
     assert again.get_config() == config
     call.build(again)
@@ -179,7 +178,7 @@ def check_config(layer: keras.layers.Layer, call: _Call) -> None:
 
 
 def check_file(layer: keras.layers.Layer, call: _Call, folder: Path) -> None:
-    """A functional model of the layer survives a `.keras` file, read through CUSTOM_OBJECTS alone, and compiling."""
+    """Save a functional model, load it with only CUSTOM_OBJECTS, and compile it."""
     inputs = [keras.Input(value.shape[1:], dtype=str(value.dtype)) for value in call.inputs]
     mask = None if call.mask is None else keras.Input(call.mask.shape[1:], dtype="bool")
     model = keras.Model([*inputs, *([] if mask is None else [mask])], call(layer, inputs, mask))
@@ -195,7 +194,7 @@ def check_file(layer: keras.layers.Layer, call: _Call, folder: Path) -> None:
         _assert_equal(compiled(again, lambda mask: {})([values], None), call(layer), atol=1e-6)
         return
     _assert_equal(again(values), model(values))
-    # Served, it is compiled; PyTorch's compiler would want a compiler of C++ beside it.
+    # PyTorch's compiler would need a C++ compiler.
     again.compile(jit_compile=keras.backend.backend() != "torch")
     _assert_equal(tree.map_structure(ops.array, again.predict_on_batch(values)), model(values), atol=1e-5)
 
@@ -203,7 +202,7 @@ def check_file(layer: keras.layers.Layer, call: _Call, folder: Path) -> None:
 def check_precision(
     layer: keras.layers.Layer, call: _Call, policy: str, tolerance: float, float32_outputs: bool
 ) -> None:
-    """Under a mixed policy the outputs have its dtype, are finite and near the float32 ones."""
+    """Check that outputs under a mixed policy have its dtype, are finite and near the float32 ones."""
     mixed = type(layer).from_config(layer.get_config() | {"dtype": policy})
     call(mixed)
     mixed.set_weights(layer.get_weights())
@@ -218,7 +217,7 @@ def check_precision(
 
 
 def check_gradients(layer: keras.layers.Layer, call: _Call, without_gradient: frozenset[str]) -> None:
-    """Every weight moves some output, but for those that are said not to: these get exactly or nearly nothing."""
+    """Check that exactly the weights outside `without_gradient` get a gradient."""
     names = [weight.path.removeprefix(f"{layer.path}/") for weight in layer.trainable_weights]
     assert len(set(names)) == len(names)
     assert without_gradient <= set(names)
@@ -226,13 +225,13 @@ def check_gradients(layer: keras.layers.Layer, call: _Call, without_gradient: fr
         assert np.isfinite(gradient).all(), name
         size = np.abs(gradient).max()
         if name in without_gradient:
-            assert size < 1e-6, f"{name} was said to get no gradient, and gets {size}"
+            assert size < 1e-6, f"expected no gradient for {name}, received {size}"
         else:
             assert size > 1e-4, f"no gradient reaches {name}"
 
 
 def check_mask(layer: keras.layers.Layer, call: _Call, rows_sum_to_one: bool, sees: np.ndarray | None) -> None:
-    """Padding has weight 0, adds nothing whatever stands there, and a row of nothing else gives zeros."""
+    """Check that padding has weight 0 and no influence, and that an empty row gives zeros."""
     mask = call.mask
     assert mask is not None
     assert mask.dtype == bool
@@ -255,7 +254,7 @@ def check_mask(layer: keras.layers.Layer, call: _Call, rows_sum_to_one: bool, se
 
 
 def _check_scores(scores: np.ndarray, mask: np.ndarray, rows_sum_to_one: bool, sees: np.ndarray | None) -> None:
-    """Weights[batch, key] of a pooling, or a map[batch, (heads,) query, key]: positive just where it may look."""
+    """Check that weights[batch, key] or maps[batch, (heads,) query, key] are positive exactly on visible keys."""
     looks = mask if scores.ndim == 2 else mask[:, :, None] & mask[:, None, :]
     if sees is not None:
         looks = looks & sees
@@ -268,14 +267,14 @@ def _check_scores(scores: np.ndarray, mask: np.ndarray, rows_sum_to_one: bool, s
 
 
 def gradients(layer: keras.layers.Layer, forward: Callable[[], Any]) -> list[np.ndarray]:
-    """Of a sum over all that `forward` gives, with respect to each trainable weight of `layer`."""
+    """Gradients of a weighted sum of the outputs of `forward` by each trainable weight of `layer`."""
 
     def loss() -> Any:
         total = 0.0
         for output in tree.flatten(forward()):
             if keras.backend.is_float_dtype(keras.backend.standardize_dtype(output.dtype)):
                 size = int(np.prod(output.shape))
-                # Unequal coefficients, so that what only moves a sum that is constant does not hide what moves.
+                # Unequal coefficients, because the plain sum of a softmax is constant.
                 coefficients = np.cos(np.arange(size, dtype="float32") ** 2 + 1).reshape(output.shape)
                 total = total + ops.sum(output * ops.cast(coefficients, output.dtype))
         return total
@@ -309,14 +308,14 @@ def gradients(layer: keras.layers.Layer, forward: Callable[[], Any]) -> list[np.
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
-    """Any tensor as an array; bfloat16 as float32, which NumPy knows."""
+    """Convert any tensor to NumPy; bfloat16 becomes float32."""
     if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":
         tensor = ops.cast(tensor, "float32")
     return np.asarray(ops.convert_to_numpy(tensor))
 
 
 def _made(layer_class: type[keras.layers.Layer], arguments: Mapping[str, Any], call: _Call) -> keras.layers.Layer:
-    """The layer, built, with weights that are neither zero nor alike."""
+    """Build the layer with random weights."""
     layer = layer_class(**arguments)
     assert not layer.built
     call(layer)

@@ -1,4 +1,4 @@
-"""docs/migrating.md is true: its snippets run, and its tables are those of the code."""
+"""docs/migrating.md is true: its snippets run, and its tables match the code."""
 
 import re
 from pathlib import Path
@@ -15,13 +15,13 @@ SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | 
 
 
 def snippets(section: str) -> list[str]:
-    """The programs of a section; of a change, what it comes to."""
+    """Return the programs of a section; a diff becomes its new version."""
     found = re.findall(r"^```(python|diff)\n(.*?)^```$", SECTIONS[section], re.MULTILINE | re.DOTALL)
     return [after(text) if language == "diff" else text for language, text in found]
 
 
 def after(change: str) -> str:
-    """A change without the lines it takes away."""
+    """Return the new version of a diff."""
     lines = change.splitlines()
     assert all(line == "" or line[0] in "+- " for line in lines)
     return "\n".join(line[1:] for line in lines if not line.startswith("-"))
@@ -39,9 +39,7 @@ def row(name: str, entry: SourceName) -> str:
 
 
 @pytest.mark.parametrize("section", [name for name in SECTIONS if snippets(name)])
-def test_the_snippets_of_a_section_run_one_after_the_other(
-    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_snippets_of_a_section_run_in_order(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     known: dict[str, object] = {}
     for snippet in snippets(section):
@@ -51,15 +49,15 @@ def test_the_snippets_of_a_section_run_one_after_the_other(
             assert isinstance(known[name], keras.layers.Layer)
 
 
-def test_every_section_is_tried_but_the_two_without_a_program() -> None:
+def test_every_section_but_two_has_a_program() -> None:
     assert [name for name in SECTIONS if not snippets(name)] == ["Install", "The names"]
 
 
-def test_the_table_of_padding_is_what_its_command_prints() -> None:
+def test_the_padding_table_is_the_output_of_its_command() -> None:
     assert "\n".join([HEADER, *rows()]) in PAGE
 
 
-def test_the_table_of_names_is_that_of_the_code() -> None:
+def test_the_names_table_matches_the_code() -> None:
     expected = [row(name, entry) for name, entry in SOURCE_NAMES.items()]
     written = [line for line in SECTIONS["The names"].splitlines() if line.startswith("| `")]
     assert written == expected, "\n".join(expected)

@@ -1,4 +1,4 @@
-"""Attention pooling: one learned query looks at every position once."""
+"""Attention pooling with one learned query."""
 
 import math
 from typing import Any, Literal
@@ -6,32 +6,33 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from models.layers.base import BaseLayer
 from models.masking import Tensor, masked_softmax
 
 
 @keras.saving.register_keras_serializable("heed")
-class AdditiveAttentionPooling(keras.layers.Layer):
-    """Weighted mean of the states, each weight scored by looking at that state alone.
+class AdditiveAttentionPooling(BaseLayer):
+    """Weighted mean of the states. The weight of a state depends on that state alone.
 
         tanh:    u_t = activation(h_t W + b),  z_t = u_t . c
         linear:  z_t = h_t . w + b
         dot:     z_t = h_t . w / sqrt(features)
-        a = softmax over the real t of z / temperature,  pooled = sum_t a_t h_t
+        a = softmax over real t of z / temperature,  pooled = sum_t a_t h_t
 
     "tanh" is Yang et al. 2016, "Hierarchical Attention Networks for Document Classification", equations 5 to 7;
-    without the bias it is the pooling often copied as `attention_2`. "tanh" with half as many units as features, and
-    "dot", are the two attentions of Jain and Wallace 2019, "Attention is not Explanation".
+    without the bias it is the pooling often copied as `attention_2`. "tanh" with units = features / 2, and "dot", are
+    the attentions of Jain and Wallace 2019, "Attention is not Explanation".
 
     Input: float[batch, tokens, features]; mask bool[batch, tokens].
-    Output: float[batch, features], and with `return_attention_scores=True` also the weights float[batch, tokens]:
-    at least 0, exactly 0 on padding, summing to 1 over the real tokens. A row with no real token gives zeros.
+    Output: float[batch, features]. With `return_attention_scores=True` also the weights float[batch, tokens]:
+    nonnegative, exactly 0 on padding, summing to 1 over real tokens. A row without real tokens gives zeros.
 
     Args:
-        units: width of u; of "tanh" alone.
+        units: width of u; only for "tanh".
         score: "tanh", "linear" or "dot".
-        temperature: what the scores are divided by; above 1 the weights are more alike, below 1 less.
-        use_bias: whether b is learned; "dot" has none. A softmax does not see that of "linear": it gets no gradient.
-        activation: of u, any Keras activation; of "tanh" alone.
+        temperature: divides the scores. Values above 1 even the weights out.
+        use_bias: learn b; ignored for "dot". The b of "linear" cancels in the softmax and gets no gradient.
+        activation: Keras activation of u; only for "tanh".
         kernel_initializer: of W and w.
         bias_initializer: of b.
         query_initializer: of c.
@@ -75,13 +76,13 @@ class AdditiveAttentionPooling(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         width = self.units if self.score == "tanh" else 1
-        self.kernel = self._add_kernel("kernel", (input_shape[-1], width), self.kernel_initializer)  # W or w
+        self.kernel = self._add_scored("kernel", (input_shape[-1], width), self.kernel_initializer)  # W or w
         self.bias = None
         if self.use_bias and self.score != "dot":
             self.bias = self.add_weight(name="bias", shape=(width,), initializer=self.bias_initializer)  # b
         self.query = None
         if self.score == "tanh":
-            self.query = self._add_kernel("query", (width, 1), self.query_initializer)  # c
+            self.query = self._add_scored("query", (width, 1), self.query_initializer)  # c
 
     def call(
         self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False
@@ -97,24 +98,9 @@ class AdditiveAttentionPooling(keras.layers.Layer):
         return (pooled, weights) if return_attention_scores else pooled
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> None:
-        return None  # the tokens axis is gone
+        return None  # the output has no tokens axis
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "score": self.score,
-            "temperature": self.temperature,
-            "use_bias": self.use_bias,
-            "activation": keras.activations.serialize(self.activation),
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "query_initializer": keras.initializers.serialize(self.query_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-        }
-
-    def _add_kernel(self, name: str, shape: tuple[int | None, ...], initializer: Any) -> Tensor:
+    def _add_scored(self, name: str, shape: tuple[int | None, ...], initializer: Any) -> Tensor:
         return self.add_weight(
             name=name,
             shape=shape,

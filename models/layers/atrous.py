@@ -1,4 +1,4 @@
-"""Multi-head self-attention to every rate-th token."""
+"""Multi-head self-attention over every rate-th token."""
 
 from typing import Any
 
@@ -7,32 +7,33 @@ from keras import ops
 
 from models.layers.heads import HeadedSelfAttention, attend, merge_heads, visible_keys
 from models.layers.interleaving import interleaved, restored, restored_maps
+from models.layers.outputs import outputs
 from models.masking import Tensor, zero_padding
 
 
 @keras.saving.register_keras_serializable("heed")
 class AtrousSelfAttention(HeadedSelfAttention):
-    """A query sees the keys whose distance from it is a multiple of `rate`, the nearest among them itself.
+    """Self-attention in which a query sees the keys at multiples of `rate` from itself.
 
         Q_h = x W_Q,h,  K_h = x W_K,h,  V_h = x W_V,h
-        A_h = softmax over the real keys j with (i - j) mod rate = 0 of (Q_h K_h^T / sqrt(key_size))
+        A_h = softmax over real keys j with (i - j) mod rate = 0 of (Q_h K_h^T / sqrt(key_size))
         output = [A_1 V_1 | ... | A_H V_H]
 
     The strided half of Child et al. 2019, "Generating Long Sequences with Sparse Transformers" (arXiv 1904.10509), as
-    in bojone/attention. There a text is filled up with zeros to a multiple of `rate`, which take weight unless there
-    is a mask; here they never do. It costs tokens^2 / rate.
+    in bojone/attention. There the zeros that pad a text to a multiple of `rate` take weight unless there is a mask;
+    here they never do. Cost: tokens^2 / rate.
 
     Input: float[batch, tokens, features]; mask bool[batch, tokens].
-    Output: float[batch, tokens, heads * size_per_head], zeros on padding; with `return_attention_scores=True` also the
-    maps float[batch, heads, query, key], whole, 0 wherever a query does not look; with `return_values=True` also the
-    values float[batch, tokens, heads * size_per_head].
+    Output: float[batch, tokens, heads * size_per_head], zeros on padding. With `return_attention_scores=True` also the
+    full maps float[batch, heads, query, key], 0 where a query does not look; with `return_values=True` also the values
+    float[batch, tokens, heads * size_per_head].
 
     Args:
-        heads: how many maps there are.
-        size_per_head: features of a value; the output has heads * size_per_head.
-        key_size: features of a query and of a key of one head; None for size_per_head.
-        rate: the distance from one key that a query sees to the next; 1 for all keys.
-        **kwargs: causal, kernel_initializer, kernel_regularizer and kernel_constraint, as of MultiHeadSelfAttention.
+        heads: number of heads.
+        size_per_head: value features per head.
+        key_size: query and key features per head; None for size_per_head.
+        rate: distance between visible keys; 1 for all keys.
+        **kwargs: causal, kernel_initializer, kernel_regularizer and kernel_constraint of MultiHeadSelfAttention.
     """
 
     def __init__(
@@ -55,12 +56,8 @@ class AtrousSelfAttention(HeadedSelfAttention):
         queries, keys, values = self._project(states, states)
         context, weights = attend(queries, keys, values, real, visible_keys(queries, keys, real, causal=self.causal))
         output = restored(merge_heads(context), self.rate, tokens)  # [batch, tokens, heads * size_per_head]
-        others = []
-        if return_attention_scores:
-            others.append(restored_maps(weights, self.rate, tokens))
-        if return_values:
-            others.append(restored(merge_heads(values), self.rate, tokens))
-        return (output, *others) if others else output
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate}
+        return outputs(
+            output,
+            restored_maps(weights, self.rate, tokens) if return_attention_scores else None,
+            restored(merge_heads(values), self.rate, tokens) if return_values else None,
+        )

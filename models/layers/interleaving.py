@@ -1,7 +1,7 @@
-"""Tokens taken apart by the remainder of their positions, so that every rate-th of them stand side by side.
+"""Split a text into `rate` shorter ones by the remainder of each token's position, and join them again.
 
-Row b * rate + r holds the tokens r, r + rate, r + 2 rate ... of text b. As only differences of positions count, it does
-not matter where in the row of its batch a text begins.
+Row b * rate + r holds tokens r, r + rate, r + 2 rate ... of text b. Only differences of positions matter, so a text may
+start anywhere in its row.
 """
 
 from keras import ops
@@ -10,12 +10,12 @@ from models.masking import Tensor
 
 
 def padded_to_multiple(states: Tensor, mask: Tensor | None, rate: int) -> tuple[Tensor, Tensor]:
-    """As many tokens as a multiple of `rate`, of which the mask hides the added ones.
+    """Pad the tokens to a multiple of `rate`; the mask hides the added ones.
 
     Args:
         states: float[batch, tokens, features].
-        mask: bool[batch, tokens], True where there is a token; None where all are.
-        rate: what divides the number of tokens afterwards.
+        mask: bool[batch, tokens], True where there is a token; None if all are real.
+        rate: divides the resulting number of tokens.
 
     Returns:
         float[batch, rows * rate, features] and bool[batch, rows * rate].
@@ -27,19 +27,19 @@ def padded_to_multiple(states: Tensor, mask: Tensor | None, rate: int) -> tuple[
 
 
 def interleaved(states: Tensor, mask: Tensor | None, rate: int) -> tuple[Tensor, Tensor | None]:
-    """Each text as `rate` shorter ones: float[batch * rate, rows, features] and bool[batch * rate, rows]."""
+    """Split each text into `rate` shorter ones: float[batch * rate, rows, features] and bool[batch * rate, rows]."""
     if rate == 1:
         return states, mask
     states, mask = padded_to_multiple(states, mask, rate)
     batch, tokens, features = ops.shape(states)
     rows = tokens // rate
-    apart = ops.transpose(ops.reshape(states, (batch, rows, rate, features)), (0, 2, 1, 3))
-    masks_apart = ops.transpose(ops.reshape(mask, (batch, rows, rate)), (0, 2, 1))
-    return ops.reshape(apart, (batch * rate, rows, features)), ops.reshape(masks_apart, (batch * rate, rows))
+    states = ops.transpose(ops.reshape(states, (batch, rows, rate, features)), (0, 2, 1, 3))  # [b, rate, rows, f]
+    mask = ops.transpose(ops.reshape(mask, (batch, rows, rate)), (0, 2, 1))  # [batch, rate, rows]
+    return ops.reshape(states, (batch * rate, rows, features)), ops.reshape(mask, (batch * rate, rows))
 
 
 def restored(states: Tensor, rate: int, tokens: int | Tensor) -> Tensor:
-    """Back in the order of the texts: [batch * rate, rows, features] -> [batch, tokens, features]."""
+    """Undo `interleaved`: [batch * rate, rows, features] -> [batch, tokens, features]."""
     if rate == 1:
         return states
     texts, rows, features = ops.shape(states)
@@ -49,9 +49,9 @@ def restored(states: Tensor, rate: int, tokens: int | Tensor) -> Tensor:
 
 
 def restored_maps(maps: Tensor, rate: int, tokens: int | Tensor) -> Tensor:
-    """Maps of the shorter texts as maps of whole ones: [batch * rate, heads, rows, rows] -> [batch, heads, query, key].
+    """Maps of the whole texts: [batch * rate, heads, rows, rows] -> [batch, heads, query, key].
 
-    A query gives no weight to keys of other remainders.
+    Keys of another remainder get weight 0.
     """
     if rate == 1:
         return maps
@@ -61,9 +61,9 @@ def restored_maps(maps: Tensor, rate: int, tokens: int | Tensor) -> Tensor:
 
 
 def spread(strided: Tensor) -> Tensor:
-    """Weights of every rate-th key set at these keys: [batch, heads, rows, rate, rows] -> [batch, heads, query, key].
+    """Full maps of strided weights: [batch, heads, rows, rate, rows] -> [batch, heads, query, key].
 
-    Entry [q, r, k] speaks of query q * rate + r and key k * rate + r.
+    Entry [q, r, k] is the weight of key k * rate + r for query q * rate + r.
     """
     batch, heads, rows, rate, _ = ops.shape(strided)
     same_remainder = ops.cast(ops.reshape(ops.eye(rate), (rate, 1, rate)), strided.dtype)

@@ -1,35 +1,35 @@
-"""The linear head, and what each token adds to it."""
+"""The linear head, and the contribution of each token to its logits."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from models.layers.base import BaseLayer
 from models.masking import Tensor
 
 
 @keras.saving.register_keras_serializable("heed")
-class LinearHead(keras.layers.Layer):
-    """Logits of a pooled vector, and each token's exact share of them.
+class LinearHead(BaseLayer):
+    """Logits of a pooled vector, and each token's exact share in them.
 
         pooled = sum_j r_j v_j,  logits = pooled W + b
         contrast of a label c:  w_c = W_c - mean of the other columns of W,  b_c likewise
         contribution_j = r_j (v_j . w_c),  so that  b_c + sum_j contribution_j = logit_c - mean of the other logits
 
-    With two labels the contrast is that of label 1 against label 0; with more, that of the label with the highest
-    logit against the others. The shares are exact because nothing but a sum stands between the values and the logits.
+    With two labels the contrast is that of label 1 against label 0; with more, that of the label with the highest logit
+    against the others. The contributions are exact because the logits are linear in the values.
 
-    With several heads side by side in the pooled vector, pooled = concat over heads h of sum_j r_hj v_hj, a token's
-    share is the sum of its shares in the heads: contribution_j = sum_h r_hj (v_hj . w_c,h).
+    With several heads concatenated in the pooled vector, pooled = concat over heads h of sum_j r_hj v_hj, a token's
+    contribution is its sum over the heads: contribution_j = sum_h r_hj (v_hj . w_c,h).
 
     Input: pooled float[batch, features], values float[batch, tokens, features], coefficients r float[batch, tokens] or
-    float[batch, heads, tokens]. Where all heads sum the same values, these may be given once: float[batch, tokens,
-    features / heads].
-    Output: {"logits": float32[batch, labels], "contributions": float32[batch, tokens]}, always in float32.
+    float[batch, heads, tokens]. Values that all heads share may be given once: float[batch, tokens, features / heads].
+    Output: {"logits": float32[batch, labels], "contributions": float32[batch, tokens]}, always float32.
 
     Args:
         labels: number of labels, at least 2.
-        dropout: share of the pooled vector dropped in training.
+        dropout: dropout rate of the pooled vector.
     """
 
     def __init__(self, labels: int, *, dropout: float = 0.0, **kwargs: Any) -> None:
@@ -66,16 +66,13 @@ class LinearHead(keras.layers.Layer):
         return {"logits": logits, "contributions": self._sum_of_heads(values, coefficients, kernel)}
 
     def base(self, target: int) -> float:
-        """What the contrast of label `target` is before any token is read: b_c."""
+        """Contrast of label `target` before any token is read: b_c."""
         return float(ops.convert_to_numpy(self.contrasts(self.bias))[target])
 
     def contrasts(self, columns: Tensor) -> Tensor:
-        """Each of the last axis minus the mean of the others: float[..., labels] -> float[..., labels]."""
+        """Subtract from each column the mean of the others: float[..., labels] -> float[..., labels]."""
         total = ops.sum(columns, axis=-1, keepdims=True)
         return columns - (total - columns) / (self.labels - 1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "labels": self.labels, "dropout": self.dropout}
 
     def _sum_of_heads(self, values: Tensor, coefficients: Tensor, kernel: Tensor) -> Tensor:
         size = kernel.shape[0] // self.heads

@@ -1,15 +1,16 @@
-"""Convolution over the tokens that padding takes no part in."""
+"""Convolution over the tokens that ignores padding."""
 
 from typing import Any
 
 import keras
 
+from models.layers.base import BaseLayer
 from models.masking import Tensor, zero_padding
 
 
 @keras.saving.register_keras_serializable("heed")
-class MaskedConvolution(keras.layers.Layer):
-    """One-dimensional convolution that sees zeros beyond either end of the text, however the text is padded.
+class MaskedConvolution(BaseLayer):
+    """One-dimensional convolution that reads zeros beyond either end of the text.
 
         o_t = activation(sum_d m_(t+d) x_(t+d) W_d + b) on real positions t, 0 on padding
 
@@ -18,8 +19,8 @@ class MaskedConvolution(keras.layers.Layer):
     Input: float[batch, tokens, features]; mask bool[batch, tokens]. Output: float[batch, tokens, filters].
 
     Args:
-        filters: width of the output.
-        kernel_size: tokens under the kernel; odd, so that it is centred on its token.
+        filters: output features.
+        kernel_size: tokens under the kernel; odd, so that it is centred.
         activation: any Keras activation.
     """
 
@@ -40,14 +41,3 @@ class MaskedConvolution(keras.layers.Layer):
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         return zero_padding(self.convolution(zero_padding(inputs, mask)), mask)  # [batch, tokens, filters]
-
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Tensor | None:
-        return previous_mask
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "activation": keras.activations.serialize(self.activation),
-        }

@@ -5,20 +5,21 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from models.layers.base import BaseLayer
 from models.masking import Tensor, uniform_weights, zero_padding
 
 
 @keras.saving.register_keras_serializable("heed")
-class MaskedPooling(keras.layers.Layer):
-    """Mean (or sum) over the real positions; padding takes no part.
+class MaskedPooling(BaseLayer):
+    """Mean or sum over the real positions.
 
-        mean: pooled = sum over the real t of x_t / n      sum: pooled = sum over the real t of x_t
+        mean: pooled = sum over real t of x_t / n      sum: pooled = sum over real t of x_t
 
-    Unlike `keras.layers.GlobalAveragePooling1D`, a row with no real token gives zeros and not NaN.
+    A row without real tokens gives zeros, where `keras.layers.GlobalAveragePooling1D` gives NaN.
 
     Input: float[batch, tokens, features]; mask bool[batch, tokens].
-    Output: float[batch, features], and with `return_attention_scores=True` also the coefficients
-    float[batch, tokens] by which the positions were summed: 1/n (or 1) on real tokens, 0 on padding.
+    Output: float[batch, features]. With `return_attention_scores=True` also the coefficients float[batch, tokens] of
+    the sum: 1/n (or 1) on real tokens, 0 on padding.
 
     Args:
         mode: "mean" or "sum". A sum grows with the length of the text.
@@ -30,9 +31,6 @@ class MaskedPooling(keras.layers.Layer):
             raise ValueError(f"Expected mode 'mean' or 'sum'. Received {mode!r}.")
         self.mode = mode
         self.supports_masking = True
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Nothing is learned."""
 
     def call(
         self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False
@@ -46,7 +44,4 @@ class MaskedPooling(keras.layers.Layer):
         return (pooled, coefficients) if return_attention_scores else pooled
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> None:
-        return None  # the tokens axis is gone
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "mode": self.mode}
+        return None  # the output has no tokens axis

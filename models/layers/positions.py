@@ -1,4 +1,4 @@
-"""Where a token stands in its text, added to its state or put beside it."""
+"""Position embeddings, added to the states or concatenated with them."""
 
 import math
 from typing import Any, Literal
@@ -6,60 +6,52 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from models.layers.base import BaseLayer
 from models.masking import Tensor, zero_padding
 
 _LONGEST_WAVELENGTH = 10000  # over 2 pi, in tokens
 
 
 def token_positions(states: Tensor, mask: Tensor | None) -> Tensor:
-    """0 for the first real token of each text, 1 for the next: int32[batch or 1, tokens].
-
-    Padding is not counted, so that a token has the same position whatever is put before it.
+    """Positions counted over real tokens, from 0: int32[batch or 1, tokens].
 
     Args:
-        states: [batch, tokens, ...], whose number of tokens counts where there is no mask.
-        mask: bool[batch, tokens], True where there is a token; None where all are.
+        states: [batch, tokens, ...]; gives the number of tokens if there is no mask.
+        mask: bool[batch, tokens], True where there is a token; None if all are real.
     """
     if mask is None:
         return ops.expand_dims(ops.arange(ops.shape(states)[1], dtype="int32"), 0)
-    # Padding before the first token would be at -1.
-    return ops.maximum(ops.cumsum(ops.cast(mask, "int32"), axis=1) - 1, 0)
+    return ops.maximum(ops.cumsum(ops.cast(mask, "int32"), axis=1) - 1, 0)  # padding on the left would be at -1
 
 
-class _PositionEmbedding(keras.layers.Layer):
-    """The base of both: a vector for each position, and how it meets the states."""
+class _PositionEmbedding(BaseLayer):
+    """Base of the position embeddings: validation, output shape and merging."""
 
     def __init__(self, merge: Literal["add", "concat"] = "add", size: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if merge not in ("add", "concat"):
             raise ValueError(f"Expected merge 'add' or 'concat'. Received {merge!r}.")
         if size is not None and size < 1:
-            raise ValueError(f"Expected a size of at least 1, or None for that of the states. Received size={size}.")
+            raise ValueError(f"Expected a size of at least 1, or None for the features. Received size={size}.")
         self.merge = merge
         self.size = size
         self.supports_masking = True
-
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Tensor | None:
-        return previous_mask
 
     def compute_output_spec(self, inputs: Tensor, mask: Tensor | None = None) -> keras.KerasTensor:
         features = inputs.shape[-1]
         width = features + self._width(features) if self.merge == "concat" else features
         return keras.KerasTensor((*inputs.shape[:-1], width), self.compute_dtype)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "merge": self.merge, "size": self.size}
-
     def _width(self, features: int) -> int:
-        """The size of the embedding beside or on states of so many features."""
+        """Size of the embedding for states with this many features."""
         if self.size is None:
             return features
         if self.merge == "add" and self.size != features:
-            raise ValueError(f"Expected the size of the states, to add to them: {features}. Received size={self.size}.")
+            raise ValueError(f"Expected size={features}, the features it is added to. Received size={self.size}.")
         return self.size
 
     def _merged(self, inputs: Tensor, embedding: Tensor, mask: Tensor | None) -> Tensor:
-        """The embedding [batch or 1, tokens, size] met with the states, and zeros on padding."""
+        """Merge the embedding [batch or 1, tokens, size] with the states; zeros on padding."""
         embedding = ops.cast(embedding, inputs.dtype)
         if self.merge == "add":
             return zero_padding(inputs + embedding, mask)
@@ -69,22 +61,22 @@ class _PositionEmbedding(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("heed")
 class SinusoidalPositionEmbedding(_PositionEmbedding):
-    """Each position is a set of angles, from fast hands of a clock to slow ones; nothing is learned.
+    """Fixed sines and cosines of each position at geometrically spaced frequencies.
 
         angle_j = p / 10000^(2j / size)  for j < size / 2, p the position
         halves:       [cos angle_0 ... cos angle_size/2-1 | sin angle_0 ... sin angle_size/2-1]
         interleaved:  [sin angle_0, cos angle_0, sin angle_1, cos angle_1, ...]
 
-    Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), section 3.5; the layouts are those of
-    bojone/attention, of 2018 and after. There padding counts as positions; here the real tokens alone are counted, so
-    that an embedding does not depend on what a text is padded with.
+    Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), section 3.5, in the two layouts of
+    bojone/attention. There padding counts as positions; here positions count real tokens, so the embedding does not
+    depend on padding.
 
     Input: float[batch, tokens, features]; mask bool[batch, tokens], which is passed on.
-    Output: float[batch, tokens, features], or [batch, tokens, features + size] of "concat"; zeros on padding.
+    Output: float[batch, tokens, features], or [batch, tokens, features + size] for "concat"; zeros on padding.
 
     Args:
         merge: "add" to the states or "concat" after them.
-        size: an even number, of features if it is added; None for features.
+        size: even; must equal the features for "add". None for the features.
         layout: "halves" or "interleaved".
     """
 
@@ -109,7 +101,7 @@ class SinusoidalPositionEmbedding(_PositionEmbedding):
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         size = self._width(inputs.shape[-1])
-        # In float32 whatever the policy: float16 knows no odd position after 2048.
+        # Always float32: float16 cannot represent odd positions above 2048.
         positions = ops.cast(token_positions(inputs, mask), "float32")
         exponents = ops.arange(size // 2, dtype="float32") * (2 / size)
         angles = ops.expand_dims(positions, -1) * ops.exp(-math.log(_LONGEST_WAVELENGTH) * exponents)
@@ -121,27 +113,24 @@ class SinusoidalPositionEmbedding(_PositionEmbedding):
             embedding = ops.reshape(pairs, (*ops.shape(angles)[:2], size))
         return self._merged(inputs, embedding, mask)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "layout": self.layout}
-
 
 @keras.saving.register_keras_serializable("heed")
 class TrainablePositionEmbedding(_PositionEmbedding):
-    """Each position has a learned vector.
+    """A learned vector for each position.
 
         embedding_t = table[p],  p the position of token t among the real tokens
 
-    Gehring et al. 2017, "Convolutional Sequence to Sequence Learning" (arXiv 1705.03122), section 3.1; the layer
-    follows bojone/attention, where what a position past the table gives is not defined. Here such positions share the
-    last row, and a text that is known to be longer, as it has no mask, is an error.
+    Gehring et al. 2017, "Convolutional Sequence to Sequence Learning" (arXiv 1705.03122), section 3.1. Follows
+    bojone/attention, which leaves positions past the table undefined. Here they share the last row, and a longer text
+    without a mask is an error.
 
     Input: float[batch, tokens, features]; mask bool[batch, tokens], which is passed on.
-    Output: float[batch, tokens, features], or [batch, tokens, features + size] of "concat"; zeros on padding.
+    Output: float[batch, tokens, features], or [batch, tokens, features + size] for "concat"; zeros on padding.
 
     Args:
-        max_length: how many positions have a vector of their own.
+        max_length: rows of the table.
         merge: "add" to the states or "concat" after them.
-        size: of a vector, that of the states if it is added; None for that of the states.
+        size: of a vector; must equal the features for "add". None for the features.
         initializer: of the table.
     """
 
@@ -169,20 +158,12 @@ class TrainablePositionEmbedding(_PositionEmbedding):
         tokens = inputs.shape[1]
         if mask is None and tokens is not None and tokens > self.max_length:
             raise ValueError(
-                f"Expected at most max_length={self.max_length} tokens, or a mask that says which are real. "
-                f"Received {tokens} tokens."
+                f"Expected at most max_length={self.max_length} tokens, or a mask. Received {tokens} tokens."
             )
         positions = ops.minimum(token_positions(inputs, mask), self.max_length - 1)
         return self._merged(inputs, ops.take(self.table, positions, axis=0), mask)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "max_length": self.max_length,
-            "initializer": keras.initializers.serialize(self.initializer),
-        }
-
 
 def _check_even(size: int) -> None:
     if size % 2:
-        raise ValueError(f"Expected an even size, half of it cosines and half of it sines. Received size={size}.")
+        raise ValueError(f"Expected an even size: half sines, half cosines. Received size={size}.")

@@ -1,41 +1,38 @@
-"""From the maps of several blocks on top of each other to one map from the last block to the tokens."""
+"""Attention rollout: one map from the last block to the tokens."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from models.layers.base import BaseLayer
 from models.masking import Tensor
 
 
 @keras.saving.register_keras_serializable("heed")
-class AttentionRollout(keras.layers.Layer):
-    """The maps of stacked blocks multiplied up: where a position of the last block looks among the inputs of the first.
+class AttentionRollout(BaseLayer):
+    """Product of the maps of stacked blocks: where the last block looks among the inputs of the first.
 
         A~_l = (mean over heads of A_l + I) / 2,   R_1 = A~_1,   R_l = A~_l R_(l-1)
 
     Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers" (arXiv 2005.00928), section 3. The identity
-    stands for the residual around each attention. Heads count alike and values, norms and feed-forward networks count
-    for nothing, so that for blocks that have them it is an approximation. Without the residual halves it is the plain
-    product of the maps, which is exact where nothing but maps stands between the inputs and the output:
-    A_2 (A_1 x) = (A_2 A_1) x.
+    stands for the residual connection. Heads count equally, and values, norms and feed-forward networks are ignored, so
+    this is an approximation for Transformer blocks. Without the residual it is the plain product of the maps, which is
+    exact if only maps stand between the inputs and the output: A_2 (A_1 x) = (A_2 A_1) x.
 
-    Input: a list of maps, that of the first block first, each float[batch, query, key] or float[batch, heads, query,
-    key]; mask bool[batch, tokens], or one for each map, as Keras gives them; they are the same.
-    Output: float[batch, query, key]; where the rows of every map sum to 1 over the real tokens so do those of the
-    output, and rows and columns of padding are exactly 0.
+    Input: a list of maps from the first block to the last, each float[batch, query, key] or float[batch, heads, query,
+    key]; mask bool[batch, tokens], or the same mask once per map, as Keras passes it.
+    Output: float[batch, query, key]. If the rows of every map sum to 1 over real tokens, so do those of the output;
+    rows and columns of padding are exactly 0.
 
     Args:
-        residual: whether half of each step is the position itself.
+        residual: mix each map half and half with the identity.
     """
 
     def __init__(self, residual: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.residual = residual
         self.supports_masking = True
-
-    def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
-        """Nothing is learned."""
 
     def call(self, inputs: list[Tensor], mask: Tensor | list[Tensor | None] | None = None) -> Tensor:
         if isinstance(mask, list | tuple):
@@ -47,10 +44,7 @@ class AttentionRollout(keras.layers.Layer):
         return rollout
 
     def compute_mask(self, inputs: list[Tensor], previous_mask: Any = None) -> None:
-        return None  # what follows takes the map for a map and not for states
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "residual": self.residual}
+        return None  # the output is a map, not states
 
     def _step(self, scores: Tensor, mask: Tensor | None) -> Tensor:
         step = ops.mean(scores, axis=1) if len(scores.shape) == 4 else scores

@@ -1,4 +1,4 @@
-"""Self-attention with learned scores between the positions of a text: all of them, the nearest or the earlier ones."""
+"""Self-attention with learned scores between all positions, the nearest, or the earlier ones."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from models.layers.additive_scores import additive_scores
+from models.layers.base import BaseLayer
 from models.masking import Tensor, attention_map, masked_softmax
 from models.windows import (
     Window,
@@ -19,55 +20,52 @@ from models.windows import (
     dot_scores,
 )
 
-# What keras-self-attention writes into the config of a layer that sees all of the past.
-_WIDTH_OF_ALL_THE_PAST = 1_000_000_000
-# What it subtracts from a score that it masks.
-_UPSTREAM_PENALTY = 10000.0
+_UPSTREAM_UNLIMITED_WIDTH = 1_000_000_000  # saved by keras-self-attention for history_only without a width
+_UPSTREAM_PENALTY = 10000.0  # subtracted by keras-self-attention from a masked score
 
 
 @keras.saving.register_keras_serializable("heed")
-class SeqSelfAttention(keras.layers.Layer):
-    """Each position becomes a weighted mean of the positions it sees; the values are the raw inputs.
+class SeqSelfAttention(BaseLayer):
+    """Each position becomes a weighted mean of the inputs it sees.
 
         additive:        h_tt' = tanh(x_t W_t + x_t' W_x + b_h),  e_tt' = h_tt' . W_a + b_a
         multiplicative:  e_tt' = x_t W_a x_t'^T + b_a
-        A = softmax over the real keys t' that t sees of attention_activation(e) / scale,  context = A x
+        A = softmax over real visible keys t' of attention_activation(e) / scale,  context = A x
 
-    The additive score is that of Bahdanau et al. 2014 as used between positions of one text by Zheng et al. 2018,
-    "OpenTag" (arXiv 1806.01264), equations 9 and 10. The layer has the options of `keras-self-attention` 0.51.0, in
-    its order, and loads its weights; but it masks keys for every query, so that no weight falls on padding. With an
+    The additive score is that of Bahdanau et al. 2014, used between positions of one text by Zheng et al. 2018,
+    "OpenTag" (arXiv 1806.01264), equations 9 and 10. Options and their order are those of `keras-self-attention`
+    0.51.0, whose weights it loads; but keys are masked for every query, so no weight falls on padding. With an
     `attention_width`, time and memory grow with tokens x width.
 
     Input: float[batch, tokens, features]; mask bool[batch, tokens].
-    Output: float[batch, tokens, features], zeros on padding; with `return_attention_scores=True` also the map
+    Output: float[batch, tokens, features], zeros on padding. With `return_attention_scores=True` also the map
     float[batch, query, key]: rows of padded queries and columns of padded keys are exactly 0; with `return_band=True`
     also the band float[batch, tokens, width], whose entry [t, o] is the weight of key t - window.before + o.
 
     Args:
-        units: width of h; of no effect on multiplicative scores.
-        attention_width: how many keys t sees: those from t - width // 2 on, so that an even width reaches one further
-            back than ahead; with `history_only` the last ones up to t. None for all.
+        units: width of h; only for additive scores.
+        attention_width: number of keys t sees, from t - width // 2 on (an even width reaches one further back than
+            ahead), or with `history_only` the last ones up to t. None for all.
         attention_type: "additive" or "multiplicative".
-        return_attention: as if every call said `return_attention_scores=True`.
-        history_only: t sees no key after itself.
-        kernel_initializer: of every kernel, each with a seed of its own.
+        return_attention: every call returns the list [context, map].
+        history_only: t sees no later key.
+        kernel_initializer: of every kernel, cloned for each.
         bias_initializer: of every bias.
         kernel_regularizer: of every kernel.
         bias_regularizer: of every bias.
         kernel_constraint: of every kernel.
         bias_constraint: of every bias.
-        use_additive_bias: whether b_h is learned.
-        use_attention_bias: whether b_a is learned. A softmax does not see it, so it is of no effect, and gets no
-            gradient, unless there is an `attention_activation`.
-        attention_activation: applied to e before the softmax. "sigmoid" makes the weights nearly uniform: within a
-            row no weight can be more than e = 2.718 times another, unless a `scale` below 1 spreads them.
-        attention_regularizer_weight: adds this many times the mean over texts of ||A A^T - I||^2 / n to the loss,
-            over the n real rows. It is least where no two queries look at the same keys, so it drives each position
-            towards a key of its own: away from maps in which all look at the few words that matter.
-        scale: what the scores are divided by before the softmax; None for 1. sqrt(features) keeps multiplicative
-            scores of wide inputs from saturating it.
-        mask_mode: "keys", or "upstream" to answer as keras-self-attention does where there is padding: weight falls
-            on it, rows of padded queries are not 0, and the whole map is made whatever the width. For comparison alone.
+        use_additive_bias: learn b_h.
+        use_attention_bias: learn b_a. Without an `attention_activation` it cancels in the softmax and gets no gradient.
+        attention_activation: applied to e before the softmax. With "sigmoid" no weight in a row can be more than
+            e = 2.718 times another, unless a `scale` below 1 spreads them.
+        attention_regularizer_weight: adds this times the mean over texts of ||A A^T - I||^2 / n to the loss, over the n
+            real rows. It pushes each position to look at a key of its own, away from maps in which all positions look
+            at the few words that matter.
+        scale: divides the scores before the softmax; None for 1. sqrt(features) keeps multiplicative scores of wide
+            inputs from saturating it.
+        mask_mode: "keys", or "upstream" to reproduce keras-self-attention on padding: weight falls on it, rows of
+            padded queries are not 0, and the full map is computed whatever the width. Only for comparison.
     """
 
     ATTENTION_TYPE_ADD = "additive"
@@ -110,7 +108,7 @@ class SeqSelfAttention(keras.layers.Layer):
             raise ValueError(f"Expected a positive scale, or None for 1. Received scale={scale}.")
         if mask_mode not in ("keys", "upstream"):
             raise ValueError(f"Expected mask_mode 'keys' or 'upstream'. Received {mask_mode!r}.")
-        if history_only and attention_width is not None and attention_width >= _WIDTH_OF_ALL_THE_PAST:
+        if history_only and attention_width is not None and attention_width >= _UPSTREAM_UNLIMITED_WIDTH:
             attention_width = None
         self.units = units
         self.attention_width = attention_width
@@ -133,7 +131,7 @@ class SeqSelfAttention(keras.layers.Layer):
 
     @property
     def window(self) -> Window | None:
-        """The keys that a query sees; None where it sees all, or all up to itself."""
+        """Keys that a query sees; None without an `attention_width`."""
         if self.attention_width is None:
             return None
         before = self.attention_width - 1 if self.history_only else self.attention_width // 2
@@ -141,15 +139,15 @@ class SeqSelfAttention(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         features = input_shape[-1]
-        # In this order they are in the weights that keras-self-attention gives.
+        # keras-self-attention has its weights in this order.
         if self.attention_type == self.ATTENTION_TYPE_ADD:
             self.query_kernel = self._add_kernel("query_kernel", (features, self.units))  # W_t
             self.key_kernel = self._add_kernel("key_kernel", (features, self.units))  # W_x
-            self.additive_bias = self._add_bias("additive_bias", self.units, self.use_additive_bias)  # b_h
+            self.additive_bias = self._add_bias("additive_bias", self.units) if self.use_additive_bias else None  # b_h
             self.score_kernel = self._add_kernel("score_kernel", (self.units, 1))  # W_a
         else:
             self.score_kernel = self._add_kernel("score_kernel", (features, features))  # W_a
-        self.attention_bias = self._add_bias("attention_bias", 1, self.use_attention_bias)  # b_a
+        self.attention_bias = self._add_bias("attention_bias", 1) if self.use_attention_bias else None  # b_a
 
     def call(
         self,
@@ -158,52 +156,30 @@ class SeqSelfAttention(keras.layers.Layer):
         return_attention_scores: bool = False,
         return_band: bool = False,
     ) -> Tensor | tuple[Tensor, ...] | list[Tensor]:
-        wants_map = return_attention_scores or self.return_attention
+        return_map = return_attention_scores or self.return_attention
         if self.window is not None and self.mask_mode == "keys":
-            outputs = self._attend_nearby(self.window, inputs, mask, wants_map, return_band)
+            outputs = self._attend_nearby(self.window, inputs, mask, return_map, return_band)
         elif return_band:
             raise ValueError(
-                "Expected an attention_width and mask_mode 'keys' where a band is asked for. "
+                "Expected an attention_width and mask_mode 'keys' for return_band=True. "
                 f"Received attention_width={self.attention_width} and mask_mode {self.mask_mode!r}."
             )
         else:
-            outputs = self._attend(inputs, mask, wants_map)
+            outputs = self._attend(inputs, mask, return_map)
         if len(outputs) == 1:
             return outputs[0]
-        # The option answers with a list, as upstream does; what is asked for in the call, with a tuple.
+        # `return_attention` gives a list as upstream does; arguments of the call give a tuple.
         return outputs if return_attention_scores or return_band else list(outputs)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Any:
         return [previous_mask, None] if self.return_attention else previous_mask
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "attention_width": self.attention_width,
-            "attention_type": self.attention_type,
-            "return_attention": self.return_attention,
-            "history_only": self.history_only,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
-            "use_additive_bias": self.use_additive_bias,
-            "use_attention_bias": self.use_attention_bias,
-            "attention_activation": keras.activations.serialize(self.attention_activation),
-            "attention_regularizer_weight": self.attention_regularizer_weight,
-            "scale": self.scale,
-            "mask_mode": self.mask_mode,
-        }
-
     @staticmethod
     def get_custom_objects() -> dict[str, type[keras.layers.Layer]]:
-        """What `keras.models.load_model` takes as `custom_objects`, for files of ours and of keras-self-attention."""
+        """Return the `custom_objects` to load a model with this layer, saved here or by keras-self-attention."""
         return {"SeqSelfAttention": SeqSelfAttention, "heed>SeqSelfAttention": SeqSelfAttention}
 
-    def _attend(self, inputs: Tensor, mask: Tensor | None, wants_map: bool) -> tuple[Tensor, ...]:
+    def _attend(self, inputs: Tensor, mask: Tensor | None, return_map: bool) -> tuple[Tensor, ...]:
         scores = self._scores(inputs, lambda queries, keys, score: score(queries, keys))  # [batch, query, key]
         if self.mask_mode == "keys":
             weights = attention_map(scores, mask, mask, causal=self.history_only)
@@ -211,22 +187,21 @@ class SeqSelfAttention(keras.layers.Layer):
             weights = self._upstream_map(scores, mask)
         self._regularize(_distance_from_identity, weights, mask)
         context = ops.matmul(weights, inputs)  # [batch, query, features]
-        return (context, weights) if wants_map else (context,)
+        return (context, weights) if return_map else (context,)
 
     def _attend_nearby(
-        self, window: Window, inputs: Tensor, mask: Tensor | None, wants_map: bool, wants_band: bool
+        self, window: Window, inputs: Tensor, mask: Tensor | None, return_map: bool, return_band: bool
     ) -> tuple[Tensor, ...]:
         scores = self._scores(inputs, partial(band_scores, window=window))  # [batch, tokens, width]
         rows = None if mask is None else ops.expand_dims(mask, -1)
         band = masked_softmax(scores, band_mask(mask, inputs, window), rows=rows)
         self._regularize(partial(band_distance_from_identity, window=window), band, mask)
         context = band_context(band, inputs, window)  # [batch, tokens, features]
-        maps = [band_to_map(band, window)] if wants_map else []
-        bands = [band] if wants_band else []
-        return (context, *maps, *bands)
+        maps = [band_to_map(band, window)] if return_map else []
+        return (context, *maps, *([band] if return_band else []))
 
     def _scores(self, inputs: Tensor, between: Callable[..., Tensor]) -> Tensor:
-        """The scores of the pairs of queries and keys that `between` makes."""
+        """Scores of the pairs that `between` forms: all pairs, or a band."""
         if self.attention_type == self.ATTENTION_TYPE_ADD:
             queries = ops.matmul(inputs, self.query_kernel)  # [batch, query, units]
             keys = ops.matmul(inputs, self.key_kernel)  # [batch, key, units]
@@ -242,7 +217,7 @@ class SeqSelfAttention(keras.layers.Layer):
         return scores if self.scale is None else scores / self.scale
 
     def _upstream_map(self, scores: Tensor, mask: Tensor | None) -> Tensor:
-        """The map of keras-self-attention, which holds back only pairs of two padded positions."""
+        """The map of keras-self-attention, which penalises only pairs of two padded positions."""
         if self.window is not None or self.history_only:
             positions = ops.arange(ops.shape(scores)[1], dtype="int32")
             offsets = ops.expand_dims(positions, 0) - ops.expand_dims(positions, 1)  # [query, key]
@@ -256,7 +231,7 @@ class SeqSelfAttention(keras.layers.Layer):
         return masked_softmax(scores, None)
 
     def _regularize(self, distance: Callable[..., Tensor], weights: Tensor, mask: Tensor | None) -> None:
-        """Add the weighted mean over texts of the distance of their maps from the identity to the loss."""
+        """Add the attention regulariser to the loss."""
         if self.attention_regularizer_weight == 0:
             return
         weights = ops.cast(weights, "float32")
@@ -266,27 +241,6 @@ class SeqSelfAttention(keras.layers.Layer):
             real = ops.ones_like(weights[:, :, 0]) if mask is None else ops.cast(mask, "float32")
             penalties = distance(weights, mask=mask) / ops.maximum(ops.sum(real, axis=1), 1)
         self.add_loss(self.attention_regularizer_weight * ops.mean(penalties))
-
-    def _add_kernel(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            # One initializer object would give kernels of one shape the same values.
-            initializer=self.kernel_initializer.clone(),
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
-
-    def _add_bias(self, name: str, width: int, wanted: bool) -> Tensor | None:
-        if not wanted:
-            return None
-        return self.add_weight(
-            name=name,
-            shape=(width,),
-            initializer=self.bias_initializer.clone(),
-            regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint,
-        )
 
 
 def _distance_from_identity(weights: Tensor, mask: Tensor | None) -> Tensor:

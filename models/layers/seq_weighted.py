@@ -1,32 +1,33 @@
-"""Pooling by a linear score of each state."""
+"""Attention pooling with one linear score per state."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from models.layers.base import BaseLayer
 from models.masking import Tensor, masked_softmax
 
 
 @keras.saving.register_keras_serializable("heed")
-class SeqWeightedAttention(keras.layers.Layer):
-    """Weighted mean of the states, the weights scored by one linear map.
+class SeqWeightedAttention(BaseLayer):
+    """Weighted mean of the states, scored by one linear map.
 
-        z_t = x_t . W + b,  a = softmax over the real t of z,  pooled = sum_t a_t x_t
+        z_t = x_t . W + b,  a = softmax over real t of z,  pooled = sum_t a_t x_t
 
     Felbo et al. 2017, "Using millions of emoji occurrences to learn any-domain representations" (DeepMoji, arXiv
-    1708.00524). Options, defaults and the order of weights are those of `keras-self-attention`, where a
-    row with no real token is pooled as if it were real.
+    1708.00524). Options, defaults and weight order are those of `keras-self-attention`, which pools a row without real
+    tokens as if it were real.
 
     Input: float[batch, tokens, features]; mask bool[batch, tokens].
-    Output: float[batch, features], and with `return_attention_scores=True` or `return_attention=True` also the weights
-    float[batch, tokens]: at least 0, exactly 0 on padding, summing to 1 over the real tokens. A row with no real token
+    Output: float[batch, features]. With `return_attention_scores=True` or `return_attention=True` also the weights
+    float[batch, tokens]: nonnegative, exactly 0 on padding, summing to 1 over real tokens. A row without real tokens
     gives zeros.
 
     Args:
-        use_bias: whether b is learned. A softmax does not see it: it is of no effect, and gets no gradient.
-        return_attention: every call returns [pooled, weights], as `keras-self-attention` has it; this project asks in
-            the call, by `return_attention_scores=True`, for a tuple of the same.
+        use_bias: learn b. It cancels in the softmax and gets no gradient.
+        return_attention: every call returns the list [pooled, weights], as in `keras-self-attention`;
+            `return_attention_scores=True` in a call returns a tuple instead.
         kernel_initializer: of W.
         kernel_regularizer: of W.
         kernel_constraint: of W.
@@ -73,19 +74,9 @@ class SeqWeightedAttention(keras.layers.Layer):
         return [pooled, weights] if self.return_attention else pooled
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> None:
-        return None  # the tokens axis is gone
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "use_bias": self.use_bias,
-            "return_attention": self.return_attention,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-        }
+        return None  # the output has no tokens axis
 
     @staticmethod
     def get_custom_objects() -> dict[str, type[keras.layers.Layer]]:
-        """What `keras.models.load_model` needs to read a model of this layer."""
+        """Return the `custom_objects` to load a model with this layer."""
         return {"SeqWeightedAttention": SeqWeightedAttention}

@@ -1,4 +1,4 @@
-"""Multi-head self-attention to the nearest tokens and to every rate-th one, in one softmax."""
+"""Multi-head self-attention over the nearest tokens and every rate-th one."""
 
 from typing import Any
 
@@ -7,34 +7,35 @@ from keras import ops
 
 from models.layers.heads import HeadedSelfAttention, merge_heads, scaled
 from models.layers.interleaving import padded_to_multiple, spread
+from models.layers.outputs import outputs
 from models.masking import Tensor, masked_softmax, zero_padding
 from models.windows import Window, band_context, band_mask, band_scores, band_to_map
 
 
 @keras.saving.register_keras_serializable("heed")
 class SparseSelfAttention(HeadedSelfAttention):
-    """A query sees the keys less than `rate` away, and those at a multiple of `rate`.
+    """Self-attention in which a query sees the keys less than `rate` away and those at multiples of `rate`.
 
         Q_h = x W_Q,h,  K_h = x W_K,h,  V_h = x W_V,h
-        A_h = softmax over the real keys j with |i - j| < rate or (i - j) mod rate = 0 of (Q_h K_h^T / sqrt(key_size))
+        A_h = softmax over real keys j with |i - j| < rate or (i - j) mod rate = 0 of (Q_h K_h^T / sqrt(key_size))
         output = [A_1 V_1 | ... | A_H V_H]
 
-    Child et al. 2019, "Generating Long Sequences with Sparse Transformers" (arXiv 1904.10509), section 4.2: two layers
-    of it reach every pair of tokens. It follows bojone/attention, where the near keys are taken in steps of `rate` too,
-    so that a query misses its neighbours and counts others twice; here each key of the union counts once. It costs
-    tokens x rate + tokens^2 / rate, which is tokens^1.5 at a rate near sqrt(tokens).
+    Child et al. 2019, "Generating Long Sequences with Sparse Transformers" (arXiv 1904.10509), section 4.2: two such
+    layers connect every pair of tokens. In bojone/attention the near keys are also in steps of `rate`, so a query
+    misses its neighbours and counts other keys twice; here each key counts once. Cost: tokens x rate + tokens^2 / rate,
+    which is tokens^1.5 at a rate near sqrt(tokens).
 
     Input: float[batch, tokens, features]; mask bool[batch, tokens].
-    Output: float[batch, tokens, heads * size_per_head], zeros on padding; with `return_attention_scores=True` also the
-    maps float[batch, heads, query, key], whole, 0 wherever a query does not look; with `return_values=True` also the
-    values float[batch, tokens, heads * size_per_head].
+    Output: float[batch, tokens, heads * size_per_head], zeros on padding. With `return_attention_scores=True` also the
+    full maps float[batch, heads, query, key], 0 where a query does not look; with `return_values=True` also the values
+    float[batch, tokens, heads * size_per_head].
 
     Args:
-        heads: how many maps there are.
-        size_per_head: features of a value; the output has heads * size_per_head.
-        key_size: features of a query and of a key of one head; None for size_per_head.
-        rate: at least 2; with 1 a query would see everything, as in MultiHeadSelfAttention.
-        **kwargs: causal, kernel_initializer, kernel_regularizer and kernel_constraint, as of MultiHeadSelfAttention.
+        heads: number of heads.
+        size_per_head: value features per head.
+        key_size: query and key features per head; None for size_per_head.
+        rate: at least 2.
+        **kwargs: causal, kernel_initializer, kernel_regularizer and kernel_constraint of MultiHeadSelfAttention.
     """
 
     def __init__(
@@ -42,14 +43,12 @@ class SparseSelfAttention(HeadedSelfAttention):
     ) -> None:
         super().__init__(heads, size_per_head, key_size, **kwargs)
         if rate < 2:
-            raise ValueError(
-                f"Expected a rate of at least 2; MultiHeadSelfAttention is that of 1. Received rate={rate}."
-            )
+            raise ValueError(f"Expected a rate of at least 2 (use MultiHeadSelfAttention for 1). Received rate={rate}.")
         self.rate = rate
 
     @property
     def window(self) -> Window:
-        """The near keys."""
+        """Near keys of a query."""
         return Window(self.rate - 1, 0 if self.causal else self.rate - 1)
 
     def call(
@@ -63,21 +62,16 @@ class SparseSelfAttention(HeadedSelfAttention):
         states, real = padded_to_multiple(zero_padding(inputs, mask), mask, self.rate)  # [batch, rows * rate, features]
         queries, keys, values = self._project(states, states)
         near, strided = self._weights(scaled(queries), keys, real)
-        output = band_context(near, values, self.window) + self._strided_context(strided, values)
-        others = []
-        if return_attention_scores:
-            maps = band_to_map(near, self.window) + spread(strided)  # they share no key
-            others.append(maps[:, :, :tokens, :tokens])
-        if return_values:
-            others.append(merge_heads(values)[:, :tokens])
-        output = merge_heads(output)[:, :tokens]  # [batch, tokens, heads * size_per_head]
-        return (output, *others) if others else output
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate}
+        context = band_context(near, values, self.window) + self._strided_context(strided, values)
+        maps = band_to_map(near, self.window) + spread(strided) if return_attention_scores else None  # no common key
+        return outputs(
+            merge_heads(context)[:, :tokens],  # [batch, tokens, heads * size_per_head]
+            None if maps is None else maps[:, :, :tokens, :tokens],
+            merge_heads(values)[:, :tokens] if return_values else None,
+        )
 
     def _weights(self, queries: Tensor, keys: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """The weights of one softmax: near[batch, heads, tokens, width] and strided[batch, heads, rows, rate, rows]."""
+        """Softmax over near[batch, heads, tokens, width] and strided[batch, heads, rows, rate, rows] keys together."""
         by_rate, keys_by_rate = self._by_remainder(queries), self._by_remainder(keys)
         strided = ops.matmul(by_rate, ops.swapaxes(keys_by_rate, -1, -2))  # [batch, heads, rate, query row, key row]
         strided = ops.transpose(strided, (0, 1, 3, 2, 4))  # [batch, heads, rows, rate, rows]
@@ -89,7 +83,7 @@ class SparseSelfAttention(HeadedSelfAttention):
         return ops.reshape(near, (*ops.shape(queries)[:3], self.window.width)), strided
 
     def _near_visible(self, real: Tensor) -> Tensor:
-        """bool[batch, 1, tokens, width], without the query itself: it is among the strided keys."""
+        """bool[batch, 1, tokens, width]. Leaves out the query itself, which is a strided key."""
         others = ops.arange(self.window.width) != self.window.before
         return ops.expand_dims(ops.logical_and(band_mask(real, real, self.window), others), 1)
 

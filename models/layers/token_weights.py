@@ -1,32 +1,32 @@
-"""From a map between positions, and how the positions are pooled, to one weight per token."""
+"""One weight per token, from an attention map and pooling coefficients."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from models.layers.base import BaseLayer
 from models.masking import Tensor
 from models.windows import Window, band_column_sums
 
 
 @keras.saving.register_keras_serializable("heed")
-class TokenWeights(keras.layers.Layer):
-    """How much each position counts in the pooled vector, through the attention map.
+class TokenWeights(BaseLayer):
+    """Weight of each position in the pooled vector, through the attention map.
 
         context = A v,  pooled = u context   =>   pooled = (u A) v,  coefficients = u A
 
-    Exact with respect to the values v the map was applied to. With several heads each has coefficients of its own,
-    exact for the values of that head.
+    Exact for the values v that the map was applied to. Several heads have separate coefficients, each exact for the
+    values of its head.
 
     Input: the map A, float[batch, query, key] or float[batch, heads, query, key], and the pooling coefficients u,
     float[batch, query].
     Output: float[batch, key] or float[batch, heads, key].
 
     Args:
-        window: (before, after), where the map is given as the band of a local attention, float[batch, (heads,) query,
-            before + 1 + after]; None for a full map.
-        head_mean: whether the heads are averaged: float[batch, key]. As a statement on the pooled vector that is an
-            approximation, as heads differ in what they make of a token.
+        window: (before, after) if the map is the band of a local attention, float[batch, (heads,) query, before + 1 +
+            after]; None for a full map.
+        head_mean: average the heads: float[batch, key]. This is approximate, because the values differ between heads.
     """
 
     def __init__(self, window: tuple[int, int] | None = None, *, head_mean: bool = False, **kwargs: Any) -> None:
@@ -36,7 +36,7 @@ class TokenWeights(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, scores_shape: tuple[int | None, ...], coefficients_shape: tuple[int | None, ...]) -> None:
-        """Nothing is learned."""
+        """Nothing to build."""
 
     def call(self, scores: Tensor, coefficients: Tensor) -> Tensor:
         if self.window is not None:
@@ -49,7 +49,3 @@ class TokenWeights(keras.layers.Layer):
 
     def compute_mask(self, scores: Tensor, coefficients: Tensor, previous_mask: Any = None) -> None:
         return None  # coefficients, not states
-
-    def get_config(self) -> dict[str, Any]:
-        window = None if self.window is None else list(self.window)
-        return {**super().get_config(), "window": window, "head_mean": self.head_mean}

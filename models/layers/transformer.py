@@ -1,53 +1,51 @@
-"""A block of a Transformer encoder: multi-head self-attention and a feed-forward network, each with a residual."""
+"""A Transformer encoder block."""
 
 from typing import Any, Literal
 
 import keras
 from keras import ops
 
+from models.layers.base import BaseLayer
 from models.layers.heads import merge_heads, real_rows, scaled, split_heads, visible_keys
 from models.masking import Tensor, masked_softmax, zero_padding
 from models.windows import Window, band_context, band_mask, band_scores, band_to_map
 
 
 @keras.saving.register_keras_serializable("heed")
-class TransformerBlock(keras.layers.Layer):
-    """Every position reads the others, then thinks for itself; what it was is added to both.
+class TransformerBlock(BaseLayer):
+    """Multi-head self-attention and a feed-forward network, each with a residual connection.
 
         post-norm:  y = LN_1(x + MHA(x)),   z = LN_2(y + FFN(y))
         pre-norm:   y = x + MHA(LN_1(x)),   z = y + FFN(LN_2(y))
-        MHA(x) = [A_1 V_1 | ... | A_H V_H] W_O + b_O,   A_h = softmax over the real keys of (Q_h K_h^T / sqrt(key_dim))
+        MHA(x) = [A_1 V_1 | ... | A_H V_H] W_O + b_O,   A_h = softmax over real keys of (Q_h K_h^T / sqrt(key_dim))
         FFN(y) = activation(y W_1 + b_1) W_2 + b_2
 
     Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), sections 3.1 to 3.3; pre-norm as in Xiong et
-    al. 2020, "On Layer Normalization in the Transformer Architecture" (arXiv 2002.04745), where one more normalisation
-    follows the last block. The weights are in the order of the equations: query, key, value, output, LN_1, W_1, W_2,
-    LN_2, each kernel before its bias.
+    al. 2020, "On Layer Normalization in the Transformer Architecture" (arXiv 2002.04745), which adds one more
+    normalisation after the last block. Weights are in the order of the equations: query, key, value, output, LN_1,
+    W_1, W_2, LN_2, each kernel before its bias.
 
-    How much a token counts in the output is not to be read off the maps exactly, for residuals, norms and feed-forward
-    network stand in between; `AttentionRollout` is the usual approximation, over one block or several.
+    The maps do not give a token's exact share in the output, because residuals, norms and the feed-forward network
+    stand in between; `AttentionRollout` approximates it.
 
     Input: float[batch, tokens, features]; mask bool[batch, tokens].
-    Output: float[batch, tokens, features], zeros on padding, and with `return_attention_scores=True` also the maps
-    float[batch, heads, query, key], before any dropout: rows of padded queries and columns of padded keys are
-    exactly 0.
+    Output: float[batch, tokens, features], zeros on padding. With `return_attention_scores=True` also the maps
+    float[batch, heads, query, key], before dropout: rows of padded queries and columns of padded keys are exactly 0.
 
     Args:
-        num_heads: how many maps there are.
-        key_dim: features of a query, a key and a value of one head; None for features / num_heads.
+        num_heads: number of heads.
+        key_dim: query, key and value features per head; None for features / num_heads.
         ff_dim: width of the feed-forward network; None for 4 times the features.
-        activation: of the feed-forward network, any Keras activation; None for a linear one.
-        dropout: share of what each half adds to its residual that is dropped in training.
-        attention_dropout: share of the attention weights dropped in training.
-        norm: "post" normalises after each residual, "pre" before each half.
+        activation: Keras activation of the feed-forward network; None for linear.
+        dropout: dropout rate of each half before its residual connection.
+        attention_dropout: dropout rate of the attention weights.
+        norm: "post" normalises after each residual connection, "pre" before each half.
         epsilon: added to the variance in both normalisations.
-        use_bias: whether the projections and the feed-forward network have biases. Those of the keys are of no effect,
-            since a softmax does not see them.
-        kernel_initializer: of every kernel, each with a seed of its own.
+        use_bias: learn biases of the projections and the feed-forward network. The key biases cancel in the softmax.
+        kernel_initializer: of every kernel, cloned for each.
         kernel_regularizer: of every kernel.
-        causal: whether a query sees only itself and keys before it.
-        window: a query sees only the keys less than this many positions away, itself included, at a cost of tokens x
-            window; None for all keys.
+        causal: a query sees only itself and earlier keys.
+        window: a query sees only keys with |query - key| < window, at a cost of tokens x window; None for all keys.
     """
 
     def __init__(
@@ -96,7 +94,7 @@ class TransformerBlock(keras.layers.Layer):
         features = input_shape[-1]
         if self.key_dim is None and features % self.num_heads:
             raise ValueError(
-                f"Expected features that num_heads divides, or a key_dim. Received {features} features with "
+                f"Expected features divisible by num_heads, or a key_dim. Received {features} features with "
                 f"num_heads={self.num_heads}."
             )
         width = self.num_heads * (self.key_dim or features // self.num_heads)
@@ -123,59 +121,38 @@ class TransformerBlock(keras.layers.Layer):
         if self.norm == "post":
             attended, weights = self._attend(states, mask, training)
             states = self.attention_norm(states + self.residual_dropout(attended, training=training))
-            states = self.feed_forward_norm(states + self._think(states, training))
+            states = self.feed_forward_norm(states + self._ffn(states, training))
         else:
             attended, weights = self._attend(self.attention_norm(states), mask, training)
             states = states + self.residual_dropout(attended, training=training)
-            states = states + self._think(self.feed_forward_norm(states), training)
+            states = states + self._ffn(self.feed_forward_norm(states), training)
         output = zero_padding(states, mask)  # [batch, tokens, features]
         if not return_attention_scores:
             return output
-        reach = self._reach()
-        return output, weights if reach is None else band_to_map(weights, reach)
-
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Tensor | None:
-        return previous_mask
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "key_dim": self.key_dim,
-            "ff_dim": self.ff_dim,
-            "activation": keras.activations.serialize(self.activation),
-            "dropout": self.dropout,
-            "attention_dropout": self.attention_dropout,
-            "norm": self.norm,
-            "epsilon": self.epsilon,
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "causal": self.causal,
-            "window": self.window,
-        }
+        window = self._key_window()
+        return output, weights if window is None else band_to_map(weights, window)
 
     def _attend(self, states: Tensor, mask: Tensor | None, training: bool | None) -> tuple[Tensor, Tensor]:
-        """MHA of the states, and its weights: a band [batch, heads, token, width] within a window, else the maps."""
+        """MHA of the states, and its weights: the maps, or with a window a band [batch, heads, token, width]."""
         queries = scaled(split_heads(self.query(states), self.num_heads))  # [batch, heads, token, key_dim]
         keys = split_heads(self.key(states), self.num_heads)
         values = split_heads(self.value(states), self.num_heads)
-        reach = self._reach()
-        if reach is None:
+        window = self._key_window()
+        if window is None:
             scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [batch, heads, query, key]
             visible = visible_keys(queries, keys, mask, causal=self.causal)
         else:
-            scores = band_scores(queries, keys, reach)  # [batch, heads, token, width]
-            visible = ops.expand_dims(band_mask(mask, states, reach), 1)
+            scores = band_scores(queries, keys, window)  # [batch, heads, token, width]
+            visible = ops.expand_dims(band_mask(mask, states, window), 1)
         weights = masked_softmax(scores, visible, rows=real_rows(mask))
         kept = self.weight_dropout(weights, training=training)
-        context = ops.matmul(kept, values) if reach is None else band_context(kept, values, reach)
+        context = ops.matmul(kept, values) if window is None else band_context(kept, values, window)
         return self.attention_output(merge_heads(context)), weights  # [batch, tokens, features]
 
-    def _think(self, states: Tensor, training: bool | None) -> Tensor:
+    def _ffn(self, states: Tensor, training: bool | None) -> Tensor:
         return self.residual_dropout(self.feed_forward_output(self.feed_forward(states)), training=training)
 
-    def _reach(self) -> Window | None:
+    def _key_window(self) -> Window | None:
         return None if self.window is None else Window(self.window - 1, 0 if self.causal else self.window - 1)
 
     def _dense(self, name: str, units: int, activation: Any = None) -> keras.layers.Dense:
@@ -183,8 +160,7 @@ class TransformerBlock(keras.layers.Layer):
             units,
             activation=activation,
             use_bias=self.use_bias,
-            # One initializer object would give kernels of one shape the same values.
-            kernel_initializer=self.kernel_initializer.clone(),
+            kernel_initializer=self.kernel_initializer.clone(),  # a shared one would give equal kernels
             kernel_regularizer=self.kernel_regularizer,
             dtype=self.dtype_policy,
             name=name,

@@ -4,7 +4,7 @@
         prediction = client.predict("I did not like it.")
         print(prediction.label, prediction.probability, [token.text for token in prediction.heaviest(3)])
 
-`service.client.answers` has what they give back and what they raise.
+`service.client.answers` defines the results and errors.
 """
 
 from service.client.answers import (
@@ -22,7 +22,7 @@ from service.client.answers import (
     Truncation,
     Unreachable,
 )
-from service.client.clients import AsyncHeedClient, HeedClient
+from service.client.clients import AsyncHeedClient, HeedClient, PredictOptions
 
 __all__ = [
     "AnsweringModel",
@@ -32,6 +32,7 @@ __all__ = [
     "HeedClient",
     "NotAuthorised",
     "NotFound",
+    "PredictOptions",
     "Prediction",
     "Problem",
     "RequestRefused",

@@ -1,12 +1,12 @@
-"""What the client gives back: predictions as typed objects, and what can go wrong.
+"""Results and errors of the client.
 
 ClientError
-├── Unreachable            no answer at all: the service is down, the network broke, or the time is up
+├── Unreachable            no answer: the service is down, the network failed, or the timeout passed
 └── ServiceProblem         the service answered with a problem document, in `.problem`
     ├── NotAuthorised      401
     ├── NotFound           404  no such model, or no such route
-    ├── RequestRefused     any other 4xx: the request has to change
-    └── ServiceUnavailable 429 and 5xx: the same request may do later
+    ├── RequestRefused     any other 4xx: the request must change
+    └── ServiceUnavailable 429 and 5xx: the same request may succeed later
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One token of a text. `contribution` is None where the model has no exact one."""
+    """A token of a text. `contribution` is None if the model has no exact one."""
 
     text: str
     start: int
@@ -32,7 +32,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """How much of a text was read."""
+    """How many tokens of a text were read."""
 
     applied: bool
     tokens_total: int
@@ -41,7 +41,7 @@ class Truncation:
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """A warning about a prediction: a documented code, and the same for people."""
+    """A warning about a prediction: a documented code, and a message for people."""
 
     code: str
     message: str
@@ -49,7 +49,7 @@ class Caveat:
 
 @dataclass(frozen=True, slots=True)
 class AnsweringModel:
-    """Which model answered."""
+    """The model that answered."""
 
     name: str
     version: str
@@ -78,14 +78,14 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem document (RFC 9457), and the id under which the service logged the request."""
+    """A problem document (RFC 9457), and the id of the request in the service's log."""
 
     type: str
     title: str
     status: int
     detail: str
     errors: tuple[tuple[str, str], ...]
-    """Every offence: a JSON pointer into the request, and what was expected and received there."""
+    """A JSON pointer into the request and a message for each error."""
     request_id: str | None
 
     def __str__(self) -> str:
@@ -95,11 +95,11 @@ class Problem:
 
 
 class ClientError(Exception):
-    """Whatever this client raises of its own."""
+    """Base of the client's errors."""
 
 
 class Unreachable(ClientError):
-    """No answer at all."""
+    """There was no answer."""
 
 
 class ServiceProblem(ClientError):
@@ -111,7 +111,7 @@ class ServiceProblem(ClientError):
 
 
 class NotAuthorised(ServiceProblem):
-    """An API key is needed, or this one is not among those set."""
+    """The API key is missing or unknown."""
 
 
 class NotFound(ServiceProblem):
@@ -119,15 +119,15 @@ class NotFound(ServiceProblem):
 
 
 class RequestRefused(ServiceProblem):
-    """The request has to change before it can be answered."""
+    """The request must change before it can succeed."""
 
 
 class ServiceUnavailable(ServiceProblem):
-    """The same request may be answered later."""
+    """The same request may succeed later."""
 
 
 def read_predictions(response: httpx.Response) -> list[Prediction]:
-    """The predictions in the answer of `POST /predict`."""
+    """Read the answer of `POST /predict`."""
     document = response.json()
     model = _read(AnsweringModel, document["model"])
     return [
@@ -146,19 +146,19 @@ def read_predictions(response: httpx.Response) -> list[Prediction]:
 
 
 def _read(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass from the values it knows; a newer service may send more."""
+    """Make a dataclass of the known values. A newer service may send more."""
     return kind(**{each.name: values[each.name] for each in fields(kind)})  # type: ignore[arg-type]
 
 
-def checked(response: httpx.Response | None, failure: httpx.TransportError | None) -> httpx.Response:
-    """The response, where it is a success.
+def checked(response: httpx.Response | httpx.TransportError) -> httpx.Response:
+    """Return a successful response.
 
     Raises:
-        ServiceProblem: it is none; the subclasses say which.
-        Unreachable: there is no response, but a failure.
+        ServiceProblem: the response is an error; the subclass says which.
+        Unreachable: there is no response.
     """
-    if response is None:
-        raise Unreachable(f"Expected an answer. Received none: {failure or 'no attempt was allowed'}.") from failure
+    if isinstance(response, httpx.TransportError):
+        raise Unreachable(f"The service did not answer: {response}.") from response
     if response.is_success:
         return response
     problem = _read_problem(response)
@@ -174,7 +174,7 @@ def checked(response: httpx.Response | None, failure: httpx.TransportError | Non
 
 
 def _read_problem(response: httpx.Response) -> Problem:
-    """The problem document of a response; something in between, such as a proxy, may have answered without one."""
+    """Read the problem document of a response, or make one: a proxy may have answered without it."""
     try:
         document = response.json()
         known = {name: document[name] for name in ("type", "title", "detail")}

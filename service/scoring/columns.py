@@ -1,4 +1,4 @@
-"""What is added to each row, and under which names."""
+"""Names and types of the columns that scoring adds."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from service.scoring.errors import ScoreError
 
 HEAVIEST = 5
-"""Tokens that `--explain-columns` names of a text, at most."""
+"""Maximum tokens per text in `--explain-columns`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +14,10 @@ class Added:
     """The columns that a run adds.
 
     Attributes:
-        labels: of the model, in its order.
-        tokens: whether to add every token with its weight and contribution.
-        explain: whether to add the tokens that count most, as plain columns.
-        prefix: what stands before each added name.
+        labels: of the model, in order.
+        tokens: add every token with its weight and contribution.
+        explain: add the most important tokens as text columns.
+        prefix: of each added name.
     """
 
     labels: tuple[str, ...]
@@ -27,7 +27,7 @@ class Added:
 
     @property
     def kinds(self) -> dict[str, str]:
-        """The names without the prefix, in order, each with what it holds: text, number, truth or tokens."""
+        """Map the names without the prefix, in order, to their types: text, number, truth or tokens."""
         kinds = {"label": "text", "probability": "number"}
         kinds |= {f"score_{label}": "number" for label in self.labels}
         kinds |= {"truncated": "truth"}
@@ -46,7 +46,7 @@ class Added:
         return tuple(self.prefix + name for name in self.kinds)
 
     def check(self, names: Collection[str]) -> None:
-        """See that rows with columns of these `names` have room for the added ones.
+        """Check that no added column is among `names`.
 
         Raises:
             ScoreError: a name is taken.
@@ -54,6 +54,6 @@ class Added:
         taken = [name for name in self.names if name in set(names)]
         if taken:
             raise ScoreError(
-                f"Expected an input without columns {taken}, which would be added. Received columns {list(names)}. "
-                "Give the added ones other names: --prefix heed_"
+                f"Expected an input without the added columns {taken}. Received columns {list(names)}. "
+                "Rename the added ones: --prefix heed_"
             )

@@ -1,4 +1,4 @@
-"""CSV, as spreadsheets and pandas write it: UTF-8, a line of names, quotes around what needs them."""
+"""CSV as spreadsheets and pandas write it: UTF-8, a header, quotes where needed."""
 
 import csv
 import io
@@ -18,12 +18,12 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class CsvRows:
-    """Rows of as many fields as there are names.
+    """Rows with as many fields as there are names.
 
     Attributes:
         fields: of each row.
-        lines: each row as it stands in the file, without its line end; None where that is no whole row.
-        delimiter: what stands between fields.
+        lines: each row as in the file, without its line end; None if it has missing or extra fields.
+        delimiter: between fields.
     """
 
     fields: list[list[str]]
@@ -31,21 +31,21 @@ class CsvRows:
     delimiter: str
 
     def records(self) -> list[list[str]]:
-        """The fields of each row."""
+        """Return the fields of each row."""
         return self.fields
 
 
 class CsvReader:
-    """Reads CSV row by row; quoted fields may span lines. Empty lines are no rows.
+    """Reads CSV row by row. Quoted fields may span lines; empty lines are skipped.
 
     Args:
         source: the bytes, at their beginning.
-        column: the name of the column of texts.
-        window_rows: rows in a window, at most.
-        delimiter: what stands between fields.
+        column: name of the text column.
+        window_rows: maximum rows in a window.
+        delimiter: between fields.
 
     Raises:
-        ScoreError: the first line has no such column, or names one twice.
+        ScoreError: the header lacks the column, or repeats a name.
     """
 
     def __init__(self, source: Source, column: str, window_rows: int, delimiter: str = ",") -> None:
@@ -57,13 +57,13 @@ class CsvReader:
         self._started_at = 1
         self._began = 0
         self._ended = False
-        csv.field_size_limit(2 * MAX_ROW_BYTES)  # `_lines` has the limit; this one, of the module's, must not be lower
+        csv.field_size_limit(2 * MAX_ROW_BYTES)  # `_lines` enforces our limit; the module's must not be lower
         self._rows = csv.reader(self._lines(), delimiter=delimiter)
         header = self._next_row()
         if header is None:
             raise ScoreError(f"{source.name}: expected a line of column names. The input is empty.")
         if self._undecodable:
-            raise ScoreError(f"{source.name}: expected CSV in UTF-8. The line of names is in another encoding.")
+            raise ScoreError(f"{source.name}: expected CSV in UTF-8. The header is in another encoding.")
         names = [header[0].removeprefix(_BOM), *header[1:]]
         if column not in names:
             raise ScoreError(f"{source.name}: expected a column {column!r} (--column). Received columns {names}.")
@@ -75,23 +75,23 @@ class CsvReader:
 
     @property
     def fraction(self) -> float | None:
-        """How much of the bytes is read."""
+        """Fraction of the bytes that is read."""
         return self._source.fraction
 
     def fingerprint(self) -> Mark:
-        """The marks hold all there is to tell."""
+        """Nothing: the marks hold a hash of the bytes."""
         return {}
 
     def go_to(self, mark: Mark) -> None:
         """Skip the rows before `mark`.
 
         Raises:
-            ScoreError: they have changed since.
+            ScoreError: they have changed.
         """
         self._source.go_to(mark)
 
     def windows(self) -> Iterator[Window]:
-        """The rows, in order.
+        """Yield the rows, in order.
 
         Raises:
             ScoreError: a quoted field does not end, or the bytes cannot be read.
@@ -117,7 +117,7 @@ class CsvReader:
             yield self._window(fields, lines, faults)
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the source."""
         self._source.close()
 
     def _window(self, fields: list[list[str]], lines: list[str | None], faults: list[str | None]) -> Window:
@@ -128,10 +128,9 @@ class CsvReader:
 
     def _fault(self, row: Sequence[str]) -> str | None:
         if self._undecodable:
-            return f"Expected UTF-8. Received other bytes, at line {self._started_at}; \ufffd stands in their place."
+            return f"Expected UTF-8. Received other bytes at line {self._started_at}, replaced by \ufffd."
         if len(row) != self._width:
-            expected = f"Expected {self._width} fields, as there are names."
-            return f"{expected} Received {len(row)}, at line {self._started_at}."
+            return f"Expected {self._width} fields, one per name. Received {len(row)} at line {self._started_at}."
         return text_fault(row[self._text])
 
     def _next_row(self) -> list[str] | None:
@@ -162,20 +161,20 @@ class CsvReader:
 
     def _unending(self) -> ScoreError:
         return ScoreError(
-            f"{self._source.name}: expected a row of at most {MAX_ROW_BYTES:,} bytes whose quoted fields all end. The "
-            f"one that begins at line {self._started_at:,} does not: mend the quotes there."
+            f"{self._source.name}: expected rows of at most {MAX_ROW_BYTES:,} bytes with closed quotes. "
+            f"Received a longer one at line {self._started_at:,}: fix its quotes."
         )
 
 
 class CsvWriter:
-    """Writes CSV in UTF-8. A row that was CSV stays as it was spelled, with fields behind it.
+    """Writes CSV in UTF-8. A row that was CSV keeps its spelling, with fields appended.
 
-    Of other values None becomes an empty field, truth `true` or `false`, and what is nested JSON.
+    None becomes an empty field, a boolean `true` or `false`, and nested values JSON.
 
     Args:
-        names: the columns that rows have of their own.
-        added: those that are added to them.
-        delimiter: what stands between fields.
+        names: the input's columns.
+        added: the added columns.
+        delimiter: between fields.
     """
 
     def __init__(self, names: Sequence[str], added: Sequence[str], delimiter: str = ",") -> None:
@@ -183,16 +182,16 @@ class CsvWriter:
         self._delimiter = delimiter
         self._buffer = io.StringIO()
         self._plain = csv.writer(self._buffer, delimiter=delimiter, lineterminator="\n")
-        # The module leaves a lone carriage return unquoted, and refuses to read it again.
+        # The module leaves a lone carriage return unquoted, and cannot read it back.
         self._quoted = csv.writer(self._buffer, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
 
     def header(self) -> bytes:
-        """The line of names."""
+        """Encode the names."""
         self._write(self._names)
         return self._flush()
 
     def encode(self, window: Window, added: dict[str, list[Any]]) -> bytes:
-        """A line for each row; more where a field holds line breaks."""
+        """Encode each row as a line, or several if a field holds line breaks."""
         columns = (map(cell, column) for column in added.values())
         lines: Sequence[str | None] = [None] * len(window)
         if isinstance(window.rows, CsvRows) and window.rows.delimiter == self._delimiter:
@@ -206,7 +205,7 @@ class CsvWriter:
         return self._flush()
 
     def assemble(self, partial: Path) -> Path:
-        """The bytes are the table."""
+        """Return the file: its bytes are the table."""
         return partial
 
     def _write(self, row: Sequence[str]) -> None:
@@ -220,7 +219,7 @@ class CsvWriter:
 
 
 def cell(value: Any) -> str:
-    """A value as the field of a CSV row."""
+    """Format a value as a CSV field."""
     match value:
         case str():
             return value

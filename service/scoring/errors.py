@@ -1,5 +1,5 @@
-"""The one failure that ends a run."""
+"""The error that ends a run."""
 
 
 class ScoreError(Exception):
-    """The run cannot begin or go on: what was expected, what was received, what to do. A bad row is none of these."""
+    """The run cannot start or continue. A bad row is not one of these."""

@@ -1,7 +1,7 @@
-"""What a run has done so far, on disk: one line a window, each with its own checksum.
+"""The progress of a run on disk: one line per window, each with a checksum.
 
-Lines are only ever appended. A line that was cut short by a kill does not match its checksum; it and what follows are
-dropped, so the run goes on from the last window that is whole.
+Lines are only appended. A line cut short by a kill fails its checksum; it and everything after it are dropped, and the
+run continues from the last whole window.
 """
 
 import os
@@ -17,15 +17,12 @@ from service.scoring.errors import ScoreError
 
 try:
     import fcntl
-except ImportError:  # Windows: two runs at once are then not noticed
+except ImportError:  # Windows: concurrent runs are not detected
     fcntl = None  # type: ignore[assignment]
 
 
 class Journal:
-    """An append-only file of JSON objects. The first says what run this is.
-
-    Nobody else may open it meanwhile; a lock sees to that, and goes with the process.
-    """
+    """An append-only file of JSON objects, locked while it is open. The first entry identifies the run."""
 
     def __init__(self, path: Path, stream: FileIO, entries: list[dict[str, Any]]) -> None:
         self.path = path
@@ -34,7 +31,7 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The journal at `path`, with the whole lines it holds; empty if there is none yet.
+        """Open or create the journal at `path`, dropping what follows its last whole line.
 
         Raises:
             ScoreError: another process has it open, or it cannot be written.
@@ -42,13 +39,13 @@ class Journal:
         try:
             stream = path.open("a+b", buffering=0)
         except OSError as error:
-            raise ScoreError(f"{path}: expected to write here. {error.strerror or error}.") from error
+            raise ScoreError(f"{path}: cannot be written: {error.strerror or error}.") from error
         if fcntl is not None:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 stream.close()
-                raise ScoreError(f"{path}: expected no other run on this output. There is one just now.") from error
+                raise ScoreError(f"{path}: another run is writing this output.") from error
         stream.seek(0)
         content = stream.read()
         entries = list(_whole_lines(content))
@@ -56,28 +53,28 @@ class Journal:
         return cls(path, stream, entries)
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Write a line, and see it on disk."""
+        """Write a line and sync it to disk."""
         write_whole(self._stream, _line(entry))
         os.fsync(self._stream.fileno())
         self.entries.append(entry)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Delete all entries."""
         self._stream.truncate(0)
         self.entries.clear()
 
     def close(self) -> None:
-        """Let another run open it."""
+        """Close the file and release the lock."""
         self._stream.close()
 
     def remove(self) -> None:
-        """Delete the file: the run has ended."""
+        """Delete the file at the end of the run."""
         self.path.unlink()
         self.close()
 
 
 def write_whole(stream: FileIO, content: bytes) -> None:
-    """Write all of `content`: a disk that is nearly full takes a part of it and says so, without an error."""
+    """Write all of `content`. A nearly full disk takes part of it without an error."""
     view = memoryview(content)
     while view:
         view = view[stream.write(view) :]

@@ -1,4 +1,4 @@
-"""JSON Lines: an object a line, in UTF-8."""
+"""JSON Lines: one object per line, in UTF-8."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ _LARGEST = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class JsonlRows:
-    """Rows as they stood in the file.
+    """Rows as in the file.
 
     Attributes:
-        lines: the bytes of each object, without a line end; None where a line is no object.
-        objects: what they hold; empty where a line is no object.
-        names: all the names there are; empty where every row has its own.
+        lines: the bytes of each object, without a line end; None if the line is not an object.
+        objects: the parsed objects; empty if the line is not one.
+        names: all names; empty if rows may have different ones.
     """
 
     lines: list[bytes | None]
@@ -30,19 +30,19 @@ class JsonlRows:
     names: tuple[str, ...]
 
     def records(self) -> Iterator[list[Any]]:
-        """The values of each row; None for a name that it does not have."""
+        """Yield the values of each row; None for a missing name."""
         for values in self.objects:
             yield [values.get(name) for name in self.names]
 
 
 class JsonlReader:
-    """Reads an object a line. Blank lines are no rows.
+    """Reads one object per line. Blank lines are skipped.
 
     Args:
         source: the bytes, at their beginning.
-        column: the name of the texts.
-        window_rows: rows in a window, at most.
-        types: all names that rows have, with the types of their values, where somebody has looked through them.
+        column: name of the texts.
+        window_rows: maximum rows in a window.
+        types: the result of `survey`, if the whole file was read before.
     """
 
     def __init__(self, source: Source, column: str, window_rows: int, types: dict[str, set[str]] | None = None) -> None:
@@ -54,23 +54,23 @@ class JsonlReader:
 
     @property
     def fraction(self) -> float | None:
-        """How much of the bytes is read."""
+        """Fraction of the bytes that is read."""
         return self._source.fraction
 
     def fingerprint(self) -> Mark:
-        """The names, which a look through the whole file gave."""
+        """Return the names found by a pass over the whole file."""
         return {} if self.names is None else {"names": " ".join(map(repr, self.names))}
 
     def go_to(self, mark: Mark) -> None:
         """Skip the rows before `mark`.
 
         Raises:
-            ScoreError: they have changed since.
+            ScoreError: they have changed.
         """
         self._source.go_to(mark)
 
     def windows(self) -> Iterator[Window]:
-        """The rows, in order.
+        """Yield the rows, in order.
 
         Raises:
             ScoreError: the bytes cannot be read.
@@ -91,7 +91,7 @@ class JsonlReader:
             yield self._window(lines, objects, faults)
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the source."""
         self._source.close()
 
     def _window(self, lines: list[bytes | None], objects: list[dict[str, Any]], faults: list[str | None]) -> Window:
@@ -102,20 +102,16 @@ class JsonlReader:
     def _rows(self) -> Iterator[tuple[bytes | None, dict[str, Any], str | None]]:
         for line in json_lines(self._source):
             if line is None:
-                fault = f"Expected at most {MAX_ROW_BYTES:,} bytes. Received more, at line {self._source.lines}."
+                fault = f"Expected at most {MAX_ROW_BYTES:,} bytes. Received more at line {self._source.lines}."
                 yield None, {}, fault
                 continue
             try:
                 values = orjson.loads(line)
             except orjson.JSONDecodeError as error:
-                yield (
-                    None,
-                    {},
-                    f"Expected JSON in UTF-8. Received something else, at line {self._source.lines}: {error}.",
-                )
+                yield None, {}, f"Expected JSON in UTF-8. Received other bytes at line {self._source.lines}: {error}."
                 continue
             if not isinstance(values, dict):
-                yield None, {}, f"Expected a JSON object. Received other JSON, at line {self._source.lines}."
+                yield None, {}, f"Expected a JSON object. Received other JSON at line {self._source.lines}."
             elif self._column not in values:
                 yield line, values, f"Expected a value {self._column!r} (--column). Received {sorted(values)}."
             else:
@@ -123,7 +119,7 @@ class JsonlReader:
 
 
 def json_lines(source: Source) -> Iterator[bytes | None]:
-    """The lines that are not blank, without what stands around their values; None for one that is too long."""
+    """Yield the lines that are not blank, stripped; None for a line that is too long."""
     while line := source.line(MAX_ROW_BYTES):
         if len(line) == MAX_ROW_BYTES and not line.endswith(b"\n"):
             while line and not line.endswith(b"\n"):
@@ -136,11 +132,11 @@ def json_lines(source: Source) -> Iterator[bytes | None]:
 
 
 class JsonlWriter:
-    """Writes an object a line: what the row had, byte for byte where that was JSON too, and the added values.
+    """Writes one object per line: the row (byte for byte if it was JSON) with the added values.
 
     Args:
-        names: the columns that rows have of their own; None where they come as JSON objects.
-        added: those that are added to them.
+        names: the input's columns; None if rows are JSON objects.
+        added: the added columns.
     """
 
     def __init__(self, names: Sequence[str] | None, added: Sequence[str]) -> None:
@@ -148,14 +144,14 @@ class JsonlWriter:
         self._added = frozenset(added)
 
     def header(self) -> bytes:
-        """Nothing."""
+        """Return nothing: JSON Lines has no header."""
         return b""
 
     def encode(self, window: Window, added: dict[str, list[Any]]) -> bytes:
-        """A line for each row.
+        """Encode each row as a line.
 
         Raises:
-            ScoreError: a row has a value of its own under an added name.
+            ScoreError: a row already has one of the added names.
         """
         extras = (dict(zip(added, values, strict=True)) for values in zip(*added.values(), strict=True))
         if isinstance(window.rows, JsonlRows):
@@ -167,14 +163,14 @@ class JsonlWriter:
         )
 
     def assemble(self, partial: Path) -> Path:
-        """The bytes are the table."""
+        """Return the file: its bytes are the table."""
         return partial
 
     def _spliced(self, rows: JsonlRows, extras: Iterable[dict[str, Any]]) -> Iterator[bytes]:
         for line, values, more in zip(rows.lines, rows.objects, extras, strict=True):
             if not self._added.isdisjoint(values):
                 taken = sorted(self._added & values.keys())
-                raise ScoreError(f"Expected rows without {taken}, which would be added. Give --prefix another name.")
+                raise ScoreError(f"Expected rows without the added names {taken}. Rename the added ones with --prefix.")
             shown = _dumps(more)
             yield shown if line is None else line[:-1].rstrip() + (b"," if values else b"") + shown[1:]
 
@@ -184,7 +180,7 @@ def _dumps(value: dict[str, Any]) -> bytes:
 
 
 def survey(source: Source) -> dict[str, set[str]]:
-    """The names in all rows, in order of their first appearance, each with the JSON types of its values.
+    """Map the names in all rows, in order of appearance, to the JSON types of their values.
 
     Raises:
         ScoreError: the bytes cannot be read.
@@ -202,5 +198,5 @@ def survey(source: Source) -> dict[str, set[str]]:
 
 
 def _type_of(value: Any) -> str:
-    """The name of its Python type; of a number that 64 bits do not hold, `large`."""
+    """Name of the Python type; `large` for an integer that exceeds 64 bits."""
     return "large" if type(value) is int and value > _LARGEST else type(value).__name__

@@ -1,4 +1,4 @@
-"""The output while it is being written: beside its place, by whole windows, until it is all there."""
+"""The output during a run: written by windows beside its final path, and renamed when complete."""
 
 import gzip
 import os
@@ -15,29 +15,29 @@ _GZIP_LEVEL = 6
 
 
 class Output(Protocol):
-    """Takes encoded windows in their order."""
+    """Takes encoded windows in order."""
 
     mark: Mark | None
-    """Where the input is to be read on from; None: from its beginning."""
+    """Where to continue reading the input; None for its beginning."""
     rows: int
-    """Rows that are written, those of a run that was killed before included."""
+    """Rows written, including those of a stopped run."""
     errors: int
-    """How many of them have an error."""
+    """Rows among them with an error."""
     whole: bool
-    """Whether nothing is left but to `finish`."""
+    """Whether all rows are written."""
 
     def commit(self, content: bytes, mark: Mark, rows: int, errors: int) -> None:
         """Write a window."""
 
     def finish(self) -> None:
-        """All is written."""
+        """Complete the output once all rows are written."""
 
     def close(self) -> None:
-        """Let go, whether finished or not."""
+        """Close the files, finished or not."""
 
 
 class StreamOutput:
-    """Standard output: what is written is gone, nothing is kept to go on from."""
+    """Standard output, which cannot be resumed."""
 
     mark: Mark | None = None
     whole = False
@@ -56,23 +56,23 @@ class StreamOutput:
         sys.stdout.buffer.flush()
 
     def finish(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
 
 class FileOutput:
-    """A file that grows as `NAME.partial`, with a journal `NAME.journal` beside it, and gets its name in the end.
+    """A file that grows as `NAME.partial` beside a journal `NAME.journal`, and is renamed at the end.
 
-    A window counts as written once its line in the journal is on disk, which follows its bytes. What a kill leaves
-    behind that line is cut off before the run goes on, so nothing is lost and nothing is there twice.
+    A window counts as written once its journal line, which follows its bytes, is on disk. Bytes after the last line are
+    cut off before a run continues, so nothing is lost or duplicated.
 
     Args:
-        place: the file to be.
-        writer: makes a table of the bytes.
-        gzipped: whether each window is compressed; together they are a gzip file.
-        journal: of this run, opened by `begin` or `go_on`.
+        place: path of the output.
+        writer: assembles the table.
+        gzipped: compress each window; together they are a gzip file.
+        journal: of this run, with at least one entry.
     """
 
     def __init__(self, place: Path, writer: Writer, gzipped: bool, journal: Journal) -> None:
@@ -93,18 +93,18 @@ class FileOutput:
     def open(
         cls, place: Path, writer: Writer, gzipped: bool, identity: dict[str, Any], *, resume: bool, force: bool
     ) -> Self:
-        """Begin a run, or go on with the one that was stopped.
+        """Start a run, or continue a stopped one.
 
         Args:
-            place: the file to be.
-            writer: makes a table of the bytes.
-            gzipped: whether to compress it.
-            identity: what a run must have in common with the stopped one: its options and its input.
-            resume: go on if there is something to go on with.
-            force: begin anew whatever is there.
+            place: path of the output.
+            writer: assembles the table.
+            gzipped: compress the output.
+            identity: options and input, which must equal those of the stopped run.
+            resume: continue if there is a stopped run.
+            force: start over and replace the output.
 
         Raises:
-            ScoreError: there is an output or an unfinished run in the way, or it is not this one.
+            ScoreError: there is an output or an unfinished run already, or the stopped run differs.
         """
         journal = Journal.open(journal_of(place))
         try:
@@ -115,7 +115,7 @@ class FileOutput:
             else:
                 for path in (place, partial_of(place)):
                     if path.exists() and not force:
-                        raise ScoreError(f"{path}: expected no such file yet. There is one: replace it with --force.")
+                        raise ScoreError(f"{path}: already exists. Replace it with --force.")
                 journal.append({"run": identity, "replaces": place.exists(), **_entry(0, 0, 0)})
             output = cls(place, writer, gzipped, journal)
         except ScoreError:
@@ -126,13 +126,13 @@ class FileOutput:
         return output
 
     def commit(self, content: bytes, mark: Mark, rows: int, errors: int) -> None:
-        """Write a window, and see it on disk."""
+        """Write a window and sync it to disk."""
         self._append(content)
         self.mark, self.rows, self.errors = mark, self.rows + rows, self.errors + errors
         self._record()
 
     def _record(self) -> None:
-        """All bytes on disk, then the journal's line that vouches for them."""
+        """Sync the bytes, then append the journal line that counts them."""
         assert self._stream is not None
         os.fsync(self._stream.fileno())
         entry = _entry(self._size, self.rows, self.errors, self.whole)
@@ -141,12 +141,14 @@ class FileOutput:
     def _append(self, content: bytes) -> None:
         assert self._stream is not None
         if self._gzipped and content:
-            content = gzip.compress(content, _GZIP_LEVEL, mtime=0)  # no time: the same rows are the same bytes
+            content = gzip.compress(
+                content, _GZIP_LEVEL, mtime=0
+            )  # no time: equal rows give equal bytes
         write_whole(self._stream, content)
         self._size += len(content)
 
     def finish(self) -> None:
-        """Give the file its name. Whenever a kill comes, `finish` can be done again."""
+        """Rename the file to its final name. Safe to repeat after a kill at any point."""
         partial = partial_of(self._place)
         if not self.whole:
             self.whole = True
@@ -158,19 +160,19 @@ class FileOutput:
         self._journal.remove()
 
     def close(self) -> None:
-        """Let another run go on."""
+        """Close the files, so that another run can continue."""
         if self._stream is not None:
             self._stream.close()
         self._journal.close()
 
 
 def partial_of(place: Path) -> Path:
-    """Where the output at `place` grows."""
+    """Path of the growing output."""
     return place.with_name(f"{place.name}.partial")
 
 
 def journal_of(place: Path) -> Path:
-    """Where the journal of the output at `place` is."""
+    """Path of the journal of an output."""
     return place.with_name(f"{place.name}.journal")
 
 
@@ -179,46 +181,40 @@ def _entry(size: int, rows: int, errors: int, whole: bool = False) -> dict[str, 
 
 
 def _check_same(place: Path, journal: Journal, identity: dict[str, Any], resume: bool) -> None:
-    """See that the stopped run is this one.
+    """Check that the stopped run may be continued.
 
     Raises:
-        ScoreError: it is not, or is not to be gone on with.
+        ScoreError: it differs from this run, or `resume` was not given.
     """
     if not resume:
-        raise ScoreError(
-            f"{place}: expected no unfinished run on this output. There is one: go on with --resume, or begin anew "
-            "with --force."
-        )
+        raise ScoreError(f"{place}: has an unfinished run. Continue it with --resume, or start over with --force.")
     stopped = journal.entries[0]["run"]
     differ = [name for name in identity if stopped.get(name) != identity[name]]
     if differ:
         shown = "; ".join(f"{name} was {stopped.get(name)!r} and is {identity[name]!r}" for name in differ)
         raise ScoreError(
-            f"{place}: expected what the stopped run was given. Received something else: {shown}. Give the same again, "
-            "or begin anew with --force."
+            f"{place}: expected the options and input of the stopped run. Received others: {shown}. Repeat the same "
+            "command, or start over with --force."
         )
     if place.exists() and not journal.entries[0]["replaces"] and not journal.entries[-1]["whole"]:
-        raise ScoreError(
-            f"{place}: expected no such file. There is one that came after the stopped run began: move it away."
-        )
+        raise ScoreError(f"{place}: was created after the stopped run began. Move it away.")
 
 
 def _cut_back(path: Path, size: int) -> FileIO:
-    """The file, opened behind its first `size` bytes; what follows them is gone.
+    """Truncate the file to `size` bytes and open it at its end.
 
     Raises:
-        ScoreError: it does not hold as many, or cannot be written.
+        ScoreError: it is shorter, or cannot be written.
     """
     try:
         stream = FileIO(path, "r+b" if size else "wb")
     except OSError as error:
-        raise ScoreError(f"{path}: expected to write there. {error.strerror or error}.") from error
+        raise ScoreError(f"{path}: cannot be written: {error.strerror or error}.") from error
     found = stream.seek(0, os.SEEK_END)
     if found < size:
         stream.close()
         raise ScoreError(
-            f"{path}: expected the {size:,} bytes that the journal tells of. Received {found:,}: begin anew "
-            "with --force."
+            f"{path}: expected the {size:,} bytes in the journal. Received {found:,}: start over with --force."
         )
     stream.truncate(size)
     stream.seek(size)

@@ -1,7 +1,7 @@
-"""Parquet, through pyarrow: the extra `parquet`. Columns keep their types.
+"""Parquet, through pyarrow (the extra `parquet`). Columns keep their types.
 
-A Parquet file says at its end what is in it, so it cannot grow by windows. What is written meanwhile is an Arrow stream
-for each window, one behind the other; the Parquet file is made of them once they are all there.
+A Parquet file ends with its index, so it cannot grow by windows. The partial output is one Arrow stream per window; the
+Parquet file is made from them at the end.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ class ArrowRows:
     batch: Any
 
     def records(self) -> Iterator[Sequence[Any]]:
-        """The values of each row as Python has them."""
+        """Return the values of each row as Python objects."""
         return zip(*(_values(column) for column in self.batch.columns), strict=True)
 
 
@@ -63,18 +63,18 @@ class ParquetReader:
 
     Args:
         path: the file.
-        column: the name of the column of texts.
-        window_rows: rows in a window, at most.
+        column: name of the text column.
+        window_rows: maximum rows in a window.
 
     Raises:
-        ScoreError: it is no Parquet file, or has no such column of strings.
+        ScoreError: it is not a Parquet file, or has no such column of strings.
     """
 
     def __init__(self, path: Path, column: str, window_rows: int) -> None:
         self._path = path
         self._window_rows = window_rows
         try:
-            # Not ahead of the rows that are asked for: a row group may be larger than the memory.
+            # No read-ahead: a row group may be larger than memory.
             self._file = pa.parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
         except (OSError, pa.ArrowException) as error:
             raise ScoreError(f"{path}: expected a Parquet file. {error}.") from error
@@ -92,11 +92,11 @@ class ParquetReader:
 
     @property
     def fraction(self) -> float | None:
-        """How much of the rows is read."""
+        """Fraction of the rows that is read."""
         return self._read / self._rows if self._rows else None
 
     def fingerprint(self) -> Mark:
-        """A hash of the footer, which says where every column of every row group lies and what it holds."""
+        """Return a hash of the footer, which locates and describes every column of every row group."""
         with self._path.open("rb") as stream:
             stream.seek(-8, os.SEEK_END)
             length = int.from_bytes(stream.read(4), "little")
@@ -108,7 +108,7 @@ class ParquetReader:
         self._read = int(mark["rows"])
 
     def windows(self) -> Iterator[Window]:
-        """The rows, in order. No window crosses the end of a row group, so that reading may begin at any of them.
+        """Yield the rows, in order. No window crosses a row group, so that reading can begin at any of them.
 
         Raises:
             ScoreError: the file is damaged.
@@ -130,7 +130,7 @@ class ParquetReader:
             raise ScoreError(f"{self._path}: cannot be read after row {self._read:,}: {error}.") from error
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the file."""
         self._file.close()
 
     def _window(self, batch: Any) -> Window:
@@ -141,12 +141,12 @@ class ParquetReader:
 
 
 class ParquetWriter:
-    """Writes Parquet: columns of a Parquet file with their types, of a CSV file as strings, of JSON Lines as their
-    values have them; what is nested or mixed there becomes JSON text.
+    """Writes Parquet. Columns of a Parquet file keep their types, those of CSV are strings, and those of JSON Lines
+    have the type of their values, with nested or mixed values as JSON text.
 
     Args:
-        reader: whose columns to write.
-        added: the columns that are added to them.
+        reader: of the input's columns.
+        added: the added columns.
     """
 
     def __init__(self, reader: Reader, added: Added) -> None:
@@ -155,11 +155,11 @@ class ParquetWriter:
         self.schema = pa.schema([*self._kept, *self._added], metadata=self._kept.metadata)
 
     def header(self) -> bytes:
-        """Nothing."""
+        """Return nothing: Parquet has no header."""
         return b""
 
     def encode(self, window: Window, added: dict[str, list[Any]]) -> bytes:
-        """An Arrow stream of its own."""
+        """Encode the window as an Arrow stream."""
         if isinstance(window.rows, ArrowRows):
             columns = window.rows.batch.columns
         else:
@@ -172,7 +172,7 @@ class ParquetWriter:
         return sink.getvalue().to_pybytes()
 
     def assemble(self, partial: Path) -> Path:
-        """Read the streams in `partial` one by one, and write them as a Parquet file beside it."""
+        """Write the streams in `partial` as a Parquet file beside it."""
         place = partial.with_name(f"{partial.name}.joined")
         with pa.parquet.ParquetWriter(place, self.schema) as writer:
             group: list[Any] = []
@@ -199,14 +199,14 @@ def _batches(partial: Path) -> Iterator[Any]:
 
 
 def _schema_of(reader: Reader) -> Any:
-    """The types of columns that were text."""
+    """Types of columns that come from text."""
     assert reader.names is not None
     types = reader.types if isinstance(reader, JsonlReader) else {}
     return pa.schema([(name, _json_type(types.get(name, {"str"}))) for name in reader.names])
 
 
 def _json_type(found: set[str]) -> Any:
-    """The type that holds all these; a string, as text or JSON, where there is none."""
+    """The type that holds all of these, or a string."""
     found = found - {"NoneType"}
     return next((kind for types, kind in _JSON_TYPES if found and found <= types), pa.string())
 
@@ -218,7 +218,7 @@ def _column(values: Sequence[Any], kind: Any) -> Any:
 
 
 def _values(column: Any) -> list[Any]:
-    """The values of a column; a string that is not UTF-8 as its bytes."""
+    """Values of a column; a string that is not UTF-8 as bytes."""
     try:
         return column.to_pylist()
     except UnicodeDecodeError:

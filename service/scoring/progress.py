@@ -1,4 +1,4 @@
-"""What a person is told while a file is scored: a bar at a terminal, a line now and then elsewhere."""
+"""Progress of a scoring run: a bar at a terminal, an occasional line elsewhere."""
 
 import sys
 import time
@@ -12,11 +12,11 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Report:
-    """Tells of rows, rows a second and the time left, on standard error.
+    """Shows rows, rows per second and the time left, on standard error.
 
     Args:
-        console: where to; a bar is drawn only at a terminal.
-        rows: that were there before this process began.
+        console: where to print; a bar is drawn only at a terminal.
+        rows: written before this process started.
     """
 
     def __init__(self, console: Console | None = None, rows: int = 0) -> None:
@@ -43,17 +43,17 @@ class Report:
             self._bar.stop()
 
     def start(self, fraction: float | None) -> None:
-        """Reading begins where `fraction` of the input lies behind."""
+        """Start the clock, with `fraction` of the input already read."""
         self._first_fraction = fraction
         self._started = self._told = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Since reading began."""
+        """Seconds since `start`."""
         return time.monotonic() - self._started
 
     def tell(self, rows: int, errors: int, fraction: float | None) -> None:
-        """So many rows are written, and so much of the input is read."""
+        """Show the rows written and the fraction of the input read."""
         line = self._line(rows, errors, fraction)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=line, total=1, completed=fraction or 0.0)
@@ -62,7 +62,7 @@ class Report:
             print(line, file=self._console.file, flush=True)
 
     def end(self, rows: int, errors: int, where: str) -> None:
-        """All is written."""
+        """Print the totals."""
         rate = (rows - self._rows_before) / max(self.seconds, 1e-9)
         faulty = "no error" if not errors else f"{errors:,} error{'s' * (errors > 1)}, see the column"
         print(

@@ -1,4 +1,4 @@
-"""What every format of table is read into: windows of rows, each row a text or the reason why it has none."""
+"""Windows of rows, and the interfaces that every table format implements."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 WINDOW_ROWS = 1024
-"""Rows in a window, unless the run says otherwise: what is sorted, written, and after a kill done again together."""
+"""Default rows per window: the unit of sorting, writing and resuming."""
 
 WINDOW_CHARACTERS = 1 << 24
-"""Characters in a window, but for its last row, at most: long texts must not fill the memory."""
+"""A window ends when it reaches this many characters, to bound its memory."""
 
 MAX_ROW_BYTES = 1 << 24
-"""Bytes of one row of a CSV or JSONL file, at most."""
+"""Maximum bytes of a CSV or JSON Lines row."""
 
 Mark = dict[str, int | str]
-"""A place between two rows of a table, as its reader knows it again; of plain values, to be kept in a journal."""
+"""A position between two rows, in plain values for the journal."""
 
 
 class Rows(Protocol):
     """The columns of some rows, as they were read."""
 
     def records(self) -> Iterable[Sequence[Any]]:
-        """The values of each row, in the order of the reader's `names`."""
+        """Return the values of each row, in the order of the reader's `names`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Window:
     """Rows that are classified and written together.
 
     Attributes:
-        texts: the text of each row; None where `faults` says why there is none.
-        faults: why a row cannot be classified; None where it can.
+        texts: the text of each row; None if it has a fault.
+        faults: why a row cannot be classified; None if it can.
         rows: all columns of these rows.
-        mark: the place after the last of them.
-        fraction: how much of the input is read then, from 0 to 1; None where nobody knows.
+        mark: the position after the last row.
+        fraction: of the input read so far, from 0 to 1; None if unknown.
     """
 
     texts: Sequence[str | None]
@@ -48,51 +48,51 @@ class Window:
 
 
 class Reader(Protocol):
-    """A table that is read from the beginning to the end."""
+    """Reads a table from beginning to end."""
 
     names: tuple[str, ...] | None
-    """The columns, in order; None where every row may have its own."""
+    """The columns, in order; None if rows may have different ones."""
 
     @property
     def fraction(self) -> float | None:
-        """How much is read, from 0 to 1; None where nobody knows."""
+        """Fraction read, from 0 to 1; None if unknown."""
 
     def fingerprint(self) -> Mark:
-        """What tells this table from another before a row of it is read."""
+        """Identify the table before any row is read."""
 
     def go_to(self, mark: Mark) -> None:
-        """Skip the rows before `mark`, which an earlier run made; called before any row is read.
+        """Skip the rows before `mark` of an earlier run. Called before any row is read.
 
         Raises:
-            ScoreError: the table before that place is not what it was.
+            ScoreError: the skipped rows have changed.
         """
 
     def windows(self) -> Iterator[Window]:
-        """The rows, in order. The same table gives the same windows, wherever reading began.
+        """Yield the rows, in order. Windows do not depend on where reading began.
 
         Raises:
-            ScoreError: the table cannot be read any further.
+            ScoreError: the rest of the table cannot be read.
         """
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the table."""
 
 
 class Writer(Protocol):
-    """Gives the bytes of a table, window by window, and makes a table of the bytes."""
+    """Encodes a table window by window, and assembles it from the bytes."""
 
     def header(self) -> bytes:
-        """What stands before the first row."""
+        """Return the bytes before the first row."""
 
     def encode(self, window: Window, added: dict[str, list[Any]]) -> bytes:
-        """The rows of a window with the `added` columns, each a list of one value a row."""
+        """Encode the rows of a window with the `added` columns, each a list of one value per row."""
 
     def assemble(self, partial: Path) -> Path:
-        """Make the table of the bytes in `partial`; its file, on disk, which may be that very one."""
+        """Make the table from the bytes in `partial`. Returns its file, which may be `partial` itself."""
 
 
 def text_fault(value: Any) -> str | None:
-    """Why a value of the text column cannot be classified; None where it may be."""
+    """Say why a value cannot be classified; None if it can."""
     if isinstance(value, str):
         return None if value and not value.isspace() else "Expected a text. Received an empty one."
     return f"Expected a text. Received {_shown(value)}."

@@ -1,4 +1,4 @@
-"""The bytes of a table: of a file, of a compressed one or of standard input, counted and hashed as they are read."""
+"""The bytes of a table, plain or gzip, from a file or standard input, counted and hashed as they are read."""
 
 import gzip
 import hashlib
@@ -20,10 +20,10 @@ class Source:
     """Lines of bytes, uncompressed, read once and in order.
 
     Args:
-        path: the file; None: standard input.
+        path: the file; None for standard input.
 
     Raises:
-        ScoreError: there is no such file.
+        ScoreError: the file cannot be read.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -42,14 +42,14 @@ class Source:
         try:
             raw = path.open("rb", buffering=0)
         except OSError as error:
-            raise ScoreError(f"{path}: expected a readable file. {error.strerror or error}.") from error
+            raise ScoreError(f"{path}: cannot be read: {error.strerror or error}.") from error
         return raw, os.fstat(raw.fileno()).st_size
 
     def line(self, limit: int) -> bytes:
-        """The next line with its end, or the first `limit` bytes of it; empty at the end of the input.
+        """Read the next line, or its first `limit` bytes; empty at the end of the input.
 
         Raises:
-            ScoreError: the file is not what its name says, or breaks off.
+            ScoreError: the file is not gzip as its name says, or is truncated.
         """
         try:
             line = self._stream.readline(limit)
@@ -62,25 +62,25 @@ class Source:
 
     @property
     def fraction(self) -> float | None:
-        """How much of the file is read; None where its size is unknown."""
+        """Fraction of the file that is read; None if its size is unknown."""
         if not self._size:
             return None
         return min(1.0, self._raw.tell() / self._size)
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the file."""
         self._stream.close()
         self._raw.close()
 
     def mark(self) -> Mark:
-        """The place that reading has come to, with a hash of all before it."""
+        """Return the current position, with a hash of all bytes before it."""
         return {"bytes": self.position, "lines": self.lines, "hash": self._hash.hexdigest()}
 
     def go_to(self, mark: Mark) -> None:
-        """Read on to `mark` and see that all before it is what it was.
+        """Read up to `mark` and check the hash of the bytes before it.
 
         Raises:
-            ScoreError: it is not.
+            ScoreError: they have changed.
         """
         try:
             while left := int(mark["bytes"]) - self.position:
@@ -94,6 +94,6 @@ class Source:
         self.lines = int(mark["lines"])
         if self.mark() != mark:
             raise ScoreError(
-                f"{self.name}: expected the input of the run that was stopped. What it had read, the first "
-                f"{int(mark['bytes']):,} bytes, has changed since. Give that input again, or begin anew with --force."
+                f"{self.name}: expected the input of the stopped run. Its first {int(mark['bytes']):,} bytes have "
+                "changed since. Restore it, or start over with --force."
             )

@@ -1,4 +1,4 @@
-"""Which format a table has, and what reads and writes it."""
+"""Table formats by name, and their readers and writers."""
 
 import importlib
 from contextlib import ExitStack, closing
@@ -27,12 +27,12 @@ _DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A file by its name, or a standard stream.
+    """A file or a standard stream.
 
     Attributes:
-        path: the file; None: standard input or output.
+        path: the file; None for standard input or output.
         kind: its format.
-        gzipped: whether its bytes are compressed as a whole.
+        gzipped: whether it is gzip-compressed.
     """
 
     path: Path | None
@@ -41,10 +41,10 @@ class Table:
 
 
 def table_at(given: str, stream_kind: Kind) -> Table:
-    """The table that an argument names; `-` is a standard stream of `stream_kind`.
+    """Return the table that an argument names; `-` is a standard stream of `stream_kind`.
 
     Raises:
-        ScoreError: its name ends like none of the formats.
+        ScoreError: the suffix is not that of a format.
     """
     if given == "-":
         return Table(None, stream_kind)
@@ -53,31 +53,31 @@ def table_at(given: str, stream_kind: Kind) -> Table:
     kind = _KINDS.get(path.with_suffix("").suffix if gzipped else path.suffix)
     if kind is None or (kind == "parquet" and gzipped):
         raise ScoreError(
-            f"{given}: expected a name that ends in {', '.join(_KINDS)}; all but .parquet also with .gz behind it. "
+            f"{given}: expected a name that ends in {', '.join(_KINDS)}, or any but .parquet with .gz. "
             f"Received {path.name!r}."
         )
     return Table(path, kind, gzipped)
 
 
 def open_reader(table: Table, column: str, to: Table, window_rows: int) -> Reader:
-    """What reads `table`, at its beginning.
+    """Open `table` for reading.
 
     Args:
         table: the input.
-        column: the column of texts.
-        window_rows: rows in a window, at most.
-        to: the output: a CSV or Parquet file wants the names of all columns beforehand.
+        column: the text column.
+        window_rows: maximum rows in a window.
+        to: the output; CSV and Parquet need the names of all columns in advance.
 
     Raises:
-        ScoreError: it cannot be read, or has no such column.
+        ScoreError: it cannot be read, or lacks the column.
     """
     if table.kind == "parquet":
         assert table.path is not None
         return _parquet().ParquetReader(table.path, column, window_rows)
     if table.kind == "jsonl" and table.path is None and to.kind != "jsonl":
         raise ScoreError(
-            f"Expected -o with a name that ends in .jsonl: the columns of {to.kind} are not known before all of "
-            "standard input is read. Write it to a file and give its name."
+            f"Expected an output that ends in .jsonl: the columns of {to.kind} are unknown until all of standard input "
+            "is read. Save the input to a file first."
         )
     types = _types_in(table.path, column) if table.kind == "jsonl" and table.path is not None else None
     with ExitStack() as closed_on_failure:
@@ -92,10 +92,10 @@ def open_reader(table: Table, column: str, to: Table, window_rows: int) -> Reade
 
 
 def _types_in(path: Path, column: str) -> dict[str, set[str]]:
-    """The names in a whole JSON Lines file, with the types of their values.
+    """Survey a JSON Lines file.
 
     Raises:
-        ScoreError: it cannot be read, or `column` is not among them.
+        ScoreError: it cannot be read, or lacks the column.
     """
     with closing(Source(path)) as source:
         types = survey(source)
@@ -105,10 +105,10 @@ def _types_in(path: Path, column: str) -> dict[str, set[str]]:
 
 
 def open_writer(table: Table, reader: Reader, added: Added) -> Writer:
-    """What writes rows of `reader` and the `added` columns as `table`.
+    """Make the writer of the rows of `reader` and the `added` columns.
 
     Raises:
-        ScoreError: a row has one of the added columns already.
+        ScoreError: the input already has one of the added columns.
     """
     if reader.names is not None:
         added.check(reader.names)
@@ -121,15 +121,15 @@ def open_writer(table: Table, reader: Reader, added: Added) -> Writer:
 
 
 def _parquet() -> Any:
-    """The module that needs pyarrow.
+    """Import the module that needs pyarrow.
 
     Raises:
-        ScoreError: there is no pyarrow.
+        ScoreError: pyarrow is not installed.
     """
     try:
         return importlib.import_module("service.scoring.parquet_table")
     except ModuleNotFoundError as error:
         raise ScoreError(
-            f"Expected the package {error.name}, which reads and writes Parquet. There is none here. "
-            "Install the extra: pip install './heed[cpu,parquet]', or pip install pyarrow"
+            f"Parquet needs the package {error.name}, which is not installed: "
+            "pip install './heed[cpu,parquet]', or pip install pyarrow"
         ) from error

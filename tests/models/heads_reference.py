@@ -1,7 +1,8 @@
-"""What the self-attentions of several heads without output projection compute, in float64; and what holds of all."""
+"""Reference of the headed self-attentions in float64, and checks that they share."""
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from models.layers.heads import HeadedSelfAttention
@@ -16,7 +17,7 @@ def float64(*tensors: Any) -> list[np.ndarray]:
 def one_text(
     queries: np.ndarray, keys: np.ndarray, looks: np.ndarray, heads: int, *kernels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """output[query, heads * size], maps[heads, query, key] and values[key, heads * size], head by head."""
+    """Compute output[query, heads * size], maps[heads, query, key] and values[key, heads * size] head by head."""
     outputs, maps, values = [], [], []
     for query_kernel, key_kernel, value_kernel in zip(
         *(np.split(each, heads, axis=1) for each in kernels), strict=True
@@ -29,7 +30,7 @@ def one_text(
 
 
 def check_equation(layer: HeadedSelfAttention, states: np.ndarray, mask: np.ndarray, sees: np.ndarray) -> None:
-    """Output, maps and values are those of the equation where a query sees the keys of `sees`[query, key]."""
+    """Compare output, maps and values with the equation, for visible keys `sees`[query, key]."""
     output, maps, values = float64(*layer(states, mask=mask, return_attention_scores=True, return_values=True))
     kernels = float64(*layer.get_weights())
     for row, real in enumerate(mask):
@@ -40,14 +41,14 @@ def check_equation(layer: HeadedSelfAttention, states: np.ndarray, mask: np.ndar
         np.testing.assert_allclose(maps[row], expected_maps, atol=1e-6)
         np.testing.assert_allclose(output[row], expected, atol=1e-6)
         np.testing.assert_allclose(values[row], expected_values * real[:, None], atol=1e-6)
-    # Block by block, the output is a map times values.
+    # Each block of the output is a map times values.
     for head in range(layer.heads):
         block = slice(head * layer.size_per_head, (head + 1) * layer.size_per_head)
         np.testing.assert_allclose(output[..., block], maps[:, head] @ values[..., block], atol=1e-6)
 
 
-def check_padding(layer: HeadedSelfAttention, states: np.ndarray) -> None:
-    """The answer for a text is the same alone and with up to six padded positions on either side."""
+def check_padding(layer: keras.layers.Layer, states: np.ndarray) -> None:
+    """Check that padding on either side of a text changes neither its outputs nor its maps."""
     tokens = states.shape[1]
     expected, expected_maps = (to_numpy(each) for each in layer(states, return_attention_scores=True))
     for before, after in [(0, 1), (1, 0), (0, 6), (2, 0), (3, 0), (2, 3)]:
@@ -56,5 +57,5 @@ def check_padding(layer: HeadedSelfAttention, states: np.ndarray) -> None:
         padded = layer(np.pad(states, around, constant_values=5), mask=mask, return_attention_scores=True)
         output, maps = (to_numpy(each) for each in padded)
         real = slice(before, before + tokens)
-        np.testing.assert_allclose(output[:, real], expected, atol=1e-6)
-        np.testing.assert_allclose(maps[:, :, real, real], expected_maps, atol=1e-6)
+        np.testing.assert_allclose(output[:, real], expected, atol=1e-5)
+        np.testing.assert_allclose(maps[..., real, real], expected_maps, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The layers and classifiers on JAX and PyTorch. One process has one backend: others run the same tests in another."""
+"""The layers and classifiers on JAX and PyTorch, each in its own process because a process has one backend."""
 
 import os
 import re
@@ -16,17 +16,16 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 TORCH = ROOT / ".torch"
 FEWEST = 250
-# Every layer in the harness and against its equation; of the laws of classifiers, padding for every mechanism, and each
-# kind of part once.
+# Every layer's harness and equation; padding for every mechanism, and each encoder once.
 SELECTION = (
     "passes_the_harness or is_its_equation or (test_masking and not is_a_softmax and not sees_neither)"
     " or test_classifier and (neither_padding and none-mean-2 or additive_pooling-none-mean-2"
     " or dot_product-convolution-sum-3 or seq_multiplicative-bilstm-mean-2)"
 )
 ENVIRONMENTS = {
-    # Most of the time goes into compiling programs that then run once.
+    # Most of the time is compilation of programs that run once.
     "jax": {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"},
-    # The tensors are too small to be worth a second thread.
+    # The tensors are too small for a second thread.
     "torch": {"PYTHONPATH": str(TORCH), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
 }
 
@@ -37,14 +36,14 @@ def test_the_layers_and_classifiers_pass_on_another_backend(backend: str, tmp_pa
     models = ROOT / "tests" / "models"
     files = [models / f"test_{name}.py" for name in ("classifier", "layers", "masking")]
     files += sorted((models / "layers").glob("test_*.py"))
-    # Compiling keeps one core busy, so two processes take half as long.
+    # Compilation uses one core, so two processes take half as long.
     with ThreadPoolExecutor(2) as pool:
         parts = [pool.submit(passed, backend, files[part::2], tmp_path / str(part)) for part in (0, 1)]
     assert sum(part.result() for part in parts) >= FEWEST
 
 
 def passed(backend: str, files: list[Path], folder: Path) -> int:
-    """How many of the selected tests there are in these files; all of them passed."""
+    """Run the selected tests of these files, all of which must pass. Returns their number."""
     options = ["-q", "-p", "no:cacheprovider", f"--basetemp={folder}", "-k", SELECTION]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *map(str, files)],
@@ -63,8 +62,8 @@ def passed(backend: str, files: list[Path], folder: Path) -> int:
 
 
 @pytest.mark.torch
-def test_pytorch_finds_all_that_it_asks_for() -> None:
-    """What its lock leaves out, because the test environment has it, is there in a version that will do."""
+def test_the_requirements_of_pytorch_are_installed() -> None:
+    """Its lock omits packages of the test environment, so check their versions."""
     beside = {canonicalize_name(each.name): each for each in distributions(path=[str(TORCH)])}
     there = {canonicalize_name(each.name): each for each in distributions()} | beside
     assert "torch" in beside

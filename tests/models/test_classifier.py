@@ -1,4 +1,4 @@
-"""Laws of every classifier, whatever it is made of. The batch that a text comes in changes nothing."""
+"""Properties of every classifier. An answer does not depend on the batch."""
 
 from collections.abc import Callable
 from functools import cache
@@ -20,7 +20,7 @@ from tests.layer_checks import to_numpy
 VOCABULARY, LONGEST, BATCH = 12, 6, 4
 TEMPERATURE = 1.7
 POOLS_BY_ITSELF = ("additive_pooling", "seq_weighted")
-# Every mechanism as it is, and with each option that changes what it looks at.
+# Every mechanism with defaults, and with each option that changes its map.
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {mechanism: (mechanism, {}) for mechanism in MECHANISMS} | {
     "elementwise_positions": ("elementwise", {"attention": {"max_length": LONGEST}}),
     "multi_head_causal": ("multi_head", {"attention": {"heads": 2, "key_size": 5, "causal": True}}),
@@ -51,10 +51,10 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {mechanism: (mechanism, {}) for
     ),
     "transformer_causal": ("transformer", {"attention": {"num_heads": 2, "causal": True}}),
 }
-# What they find is projected, normalised or fed on: no token's share of it can be told.
+# Their outputs are transformed further, so they have no contributions.
 NOT_SUMMED = {"multi_head_projected", "keras_multi_head_attention", "keras_group_query_attention", "transformer"}
 ENCODERS = ("convolution", "bilstm", "bigru")
-# Each by itself, and each with another encoder, pooling and number of labels; each encoder with everything once.
+# Each alone, each with another encoder, pooling and number of labels, and each encoder.
 ARCHITECTURES = [
     *((options, "none", "mean", 2) for options in OPTIONS),
     *(
@@ -79,7 +79,7 @@ def small(**values: Any) -> ClassifierConfig:
 
 @cache
 def classifier(options: str, encoder: Any, pooling: Any, labels: int) -> tuple[keras.Model, Callable[..., Outputs]]:
-    """A model whose weights are large enough to make a difference, and its compiled forward pass."""
+    """Build a model with large random weights, and its compiled forward pass."""
     mechanism, values = OPTIONS[options]
     model = build_classifier(small(mechanism=mechanism, encoder=encoder, pooling=pooling, labels=labels, **values))
     generator = np.random.default_rng(3)
@@ -98,9 +98,7 @@ def compiled(model: keras.Model) -> Callable[[np.ndarray], Outputs]:
     elif keras.backend.backend() == "torch":
         import torch
 
-        forward = torch.no_grad()(
-            lambda ids: model(ids, training=False)
-        )  # eager: what compiles it needs a C++ compiler
+        forward = torch.no_grad()(lambda ids: model(ids, training=False))  # eager: compiling needs a C++ compiler
     else:
         import tensorflow as tf
 
@@ -110,7 +108,7 @@ def compiled(model: keras.Model) -> Callable[[np.ndarray], Outputs]:
 
 
 def padded(texts: list[list[int]], width: int, place: Callable[[int], int]) -> tuple[np.ndarray, list[slice]]:
-    """int32[batch, width] with each text at `place(room)`, and where each of them is."""
+    """Return int32[batch, width] with each text at `place(room)`, and the slice of each."""
     ids = np.zeros((len(texts), width), "int32")
     slices = []
     for row, text in zip(ids, texts, strict=True):
@@ -135,15 +133,15 @@ def assert_same_text(one: Outputs, row: int, where: slice, other: Outputs, other
 
 
 @pytest.mark.parametrize(("options", "encoder", "pooling", "labels"), ARCHITECTURES)
-@given(texts=TEXTS, mates=TEXTS, row=st.integers(0, BATCH - 1), fraction=st.floats(0, 1))
+@given(texts=TEXTS, other_texts=TEXTS, row=st.integers(0, BATCH - 1), fraction=st.floats(0, 1))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_neither_padding_nor_batch_mates_change_an_answer(
+def test_neither_padding_nor_other_texts_change_an_answer(
     options: str,
     encoder: str,
     pooling: str,
     labels: int,
     texts: list[list[int]],
-    mates: list[list[int]],
+    other_texts: list[list[int]],
     row: int,
     fraction: float,
 ) -> None:
@@ -161,7 +159,7 @@ def test_neither_padding_nor_batch_mates_change_an_answer(
         assert_lawful(other_ids, others)
         for each in range(BATCH):
             assert_same_text(answers, each, where[each], others, each, there[each])
-    other_ids, there = padded([*mates[:-1], texts[row]], LONGEST + 1, lambda room: 0)
+    other_ids, there = padded([*other_texts[:-1], texts[row]], LONGEST + 1, lambda room: 0)
     assert_same_text(answers, row, where[row], forward(other_ids), BATCH - 1, there[-1])
 
 
@@ -182,7 +180,7 @@ SUMMED = [architecture for architecture in ARCHITECTURES if OPTIONS[architecture
 @pytest.mark.parametrize(("options", "encoder", "pooling", "labels"), SUMMED)
 @given(texts=TEXTS)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_contributions_and_base_are_the_log_odds_of_the_scores(
+def test_contributions_and_base_sum_to_the_log_odds(
     options: str, encoder: str, pooling: str, labels: int, texts: list[list[int]]
 ) -> None:
     model, forward = classifier(options, encoder, pooling, labels)
@@ -197,13 +195,13 @@ def test_contributions_and_base_are_the_log_odds_of_the_scores(
 
 
 @pytest.mark.parametrize("mechanism", sorted(NOT_SUMMED))
-def test_what_does_more_than_sum_does_not_say_what_a_token_adds(mechanism: str) -> None:
+def test_mechanisms_that_do_not_sum_values_have_no_contributions(mechanism: str) -> None:
     model, _ = classifier(mechanism, "none", "mean", 2)
     assert set(model.output) == {"logits", "attention"}
     assert MECHANISMS[mechanism].attention_is == "approximate"
 
 
-def test_every_mechanism_says_what_its_weights_are() -> None:
+def test_every_mechanism_describes_its_weights() -> None:
     for facts in MECHANISMS.values():
         assert facts.attention_is in ("exact", "approximate")
         assert len(facts.token_weight_rule) > 20
@@ -213,7 +211,7 @@ EXACT = [options for options, (mechanism, _) in OPTIONS.items() if MECHANISMS[me
 
 
 @pytest.mark.parametrize("options", EXACT)
-def test_exact_attention_is_by_what_the_values_are_summed(options: str) -> None:
+def test_exact_attention_gives_the_coefficients_of_the_values(options: str) -> None:
     """logits = W^T (sum of attention times values) + b."""
     model, _ = classifier(options, "none", "mean", 3)
     ids = np.array([[3, 1, 4, 1, 5, 9]], "int32")
@@ -226,15 +224,15 @@ def test_exact_attention_is_by_what_the_values_are_summed(options: str) -> None:
     np.testing.assert_allclose(answers["logits"], expected, atol=1e-5)
 
 
-def test_attention_of_a_sum_is_that_of_a_mean() -> None:
-    """The weights of one mechanism do not depend on whether its outputs are summed or averaged; the logits do."""
+def test_attention_is_the_same_for_sum_and_mean() -> None:
+    """The weights do not depend on the pooling; the logits do."""
     mean, sum_ = (classifier("dot_product", "none", pooling, 2)[1] for pooling in ("mean", "sum"))
     ids = np.array([[3, 1, 4, 0], [5, 9, 2, 6]], "int32")
     np.testing.assert_allclose(mean(ids)["attention"], sum_(ids)["attention"], atol=1e-6)
     assert np.abs(mean(ids)["logits"] - sum_(ids)["logits"]).max() > 0.1
 
 
-def test_every_dropout_is_built_and_drops_in_training_alone() -> None:
+def test_every_dropout_applies_only_in_training() -> None:
     dropouts = {"embedding_dropout": 0.5, "recurrent_inputs_dropout": 0.5, "dropout": 0.5}
     model = build_classifier(small(encoder="bilstm", **dropouts))
     model.set_weights([np.full(weight.shape, 0.3) if weight.shape else weight for weight in model.get_weights()])
@@ -247,7 +245,7 @@ def test_every_dropout_is_built_and_drops_in_training_alone() -> None:
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_mixed_precision_answers_in_float32_and_nearly_the_same(mechanism: Any) -> None:
+def test_mixed_precision_gives_float32_answers_near_the_exact_ones(mechanism: Any) -> None:
     ids = np.array([[3, 1, 4, 1, 5, 9, 0], [0] * 7], "int32")
     exact = classifier(mechanism, "none", "mean", 2)[0]
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -262,7 +260,7 @@ def test_mixed_precision_answers_in_float32_and_nearly_the_same(mechanism: Any) 
 
 
 def test_a_classifier_learns() -> None:
-    """Gradients reach the embedding through every part: two words that mean opposite things are told apart."""
+    """Learn to tell apart two words with opposite labels, through every part."""
     keras.utils.set_random_seed(0)
     model = build_classifier(small(encoder="convolution", mechanism="seq_additive"))
     generator = np.random.default_rng(0)

@@ -25,7 +25,7 @@ CONFIGS = st.builds(
 
 
 @given(CONFIGS)
-def test_plain_values_make_the_same_config_again(config: ClassifierConfig) -> None:
+def test_a_config_survives_json(config: ClassifierConfig) -> None:
     assert ClassifierConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
@@ -50,7 +50,7 @@ def test_plain_values_make_the_same_config_again(config: ClassifierConfig) -> No
     ],
     ids=str,
 )
-def test_a_value_out_of_range_says_what_was_expected(values: dict[str, Any]) -> None:
+def test_a_value_out_of_range_is_a_clear_error(values: dict[str, Any]) -> None:
     (name,) = values
     with pytest.raises(ValueError, match=rf"Expected {name} .*Received"):
         ClassifierConfig(**({"vocabulary_size": 10} | values))
@@ -64,7 +64,7 @@ def test_a_value_out_of_range_says_what_was_expected(values: dict[str, Any]) -> 
         ({"vocabulary_size": "many"}, r"Expected the values of a ClassifierConfig\. Received .*many"),
     ],
 )
-def test_values_of_no_config_are_refused(values: dict[str, Any], message: str) -> None:
+def test_invalid_values_are_a_clear_error(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ClassifierConfig.from_dict(values)
 

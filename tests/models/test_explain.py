@@ -9,7 +9,7 @@ TELLING = 7
 
 
 def predict(texts: Sequence[np.ndarray]) -> np.ndarray:
-    """Label 1 with 0.9 where the telling token is there, else even."""
+    """Give label 1 probability 0.9 if the telling token is present, else 0.5."""
     scores = np.array([0.9 if TELLING in text else 0.5 for text in texts])
     return np.stack([1 - scores, scores], axis=1)
 
@@ -22,20 +22,20 @@ def texts(count: int, tokens: int) -> list[np.ndarray]:
     return made
 
 
-def test_a_ranking_that_finds_what_matters_is_above_chance_by_the_figures_of_the_formula() -> None:
+def test_a_good_ranking_is_above_chance_by_the_expected_margin() -> None:
     ids = texts(40, 20)
     right = [(text == TELLING).astype(float) for text in ids]
     figures = faithfulness(predict, ids, {"right": right, "wrong": [-one for one in right]}, seed=1)
     assert figures["rankings"]["right"] == pytest.approx({"comprehensiveness": 0.4, "sufficiency": 0.0})
     assert figures["rankings"]["wrong"] == pytest.approx({"comprehensiveness": 0.0, "sufficiency": 0.4})
-    # a random ranking holds the telling token with probability k / n for each share's k = ceil(share * n)
+    # A random ranking holds the telling token with probability ceil(share * n) / n.
     held = np.mean([np.ceil(share * 20) / 20 for share in SHARES])
     assert figures["rankings"]["random"]["comprehensiveness"] == pytest.approx(0.4 * held, abs=0.05)
     assert figures["rankings"]["random"]["sufficiency"] == pytest.approx(0.4 * (1 - held), abs=0.05)
     assert figures["above_chance"] == {"right": True, "wrong": False}
 
 
-def test_a_random_ranking_is_not_above_chance_and_figures_repeat() -> None:
+def test_a_random_ranking_is_not_above_chance_and_results_repeat() -> None:
     ids = texts(40, 20)
     ranking = {"noise": [np.random.default_rng(9).random(20) for _ in ids]}
     figures = faithfulness(predict, ids, ranking, seed=1)
@@ -43,7 +43,7 @@ def test_a_random_ranking_is_not_above_chance_and_figures_repeat() -> None:
     assert figures == faithfulness(predict, ids, ranking, seed=1)
 
 
-def test_the_order_of_the_tokens_is_kept_and_one_token_is_enough_of_a_text() -> None:
+def test_token_order_is_kept_and_a_text_may_have_one_token() -> None:
     seen: list[np.ndarray] = []
 
     def remember(given: Sequence[np.ndarray]) -> np.ndarray:

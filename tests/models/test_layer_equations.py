@@ -1,4 +1,4 @@
-"""What each layer computes: numbers worked by hand, the equations in float64, and faults of the sources."""
+"""Small layers: numbers worked by hand, and faults of the sources that they do not have."""
 
 from typing import Any
 
@@ -27,10 +27,6 @@ def weighted(layer: keras.layers.Layer, shapes: list[tuple[int, ...]], *weights:
     return layer
 
 
-def float64(*tensors: Any) -> list[np.ndarray]:
-    return [to_numpy(tensor).astype("float64") for tensor in tensors]
-
-
 # --- numbers worked by hand ---
 
 
@@ -57,16 +53,16 @@ def test_linear_head_of_three_explains_the_label_it_gives() -> None:
     np.testing.assert_allclose([layer.base(label) for label in range(3)], [0, 4.5, -4.5])
 
 
-def test_linear_head_keeps_its_weights_whole_under_a_mixed_policy() -> None:
+def test_linear_head_keeps_float32_weights_under_a_mixed_policy() -> None:
     layer = LinearHead(2, dtype="mixed_bfloat16")
     weighted(layer, [(None, 1), (None, None, 1), (None, None)], [[1.001, 3.003]], [0.0001, 0.0002])
-    one = np.ones((1, 1), "float32")  # bfloat16 has 1, and nothing between 1 and 1.0078
+    one = np.ones((1, 1), "float32")  # bfloat16 has no value between 1 and 1.0078
     outputs = layer(one, one[..., None], one)
     np.testing.assert_allclose(to_numpy(outputs["logits"]), [[1.0011, 3.0032]], rtol=1e-6)
     np.testing.assert_allclose(to_numpy(outputs["contributions"]), [[2.002]], rtol=1e-6)
 
 
-def test_linear_head_drops_in_training_alone() -> None:
+def test_linear_head_drops_only_in_training() -> None:
     layer = weighted(LinearHead(2, dropout=0.5), [(None, 64), (None, None, 64), (None, None)], np.eye(64, 2), [0, 0])
     pooled, values, coefficients = np.ones((1, 64), "f"), np.ones((1, 1, 64), "f"), np.ones((1, 1), "f")
     np.testing.assert_allclose(to_numpy(layer(pooled, values, coefficients)["logits"]), [[1, 1]])
@@ -76,8 +72,8 @@ def test_linear_head_drops_in_training_alone() -> None:
 def test_convolution_by_hand() -> None:
     layer = weighted(MaskedConvolution(1, 3, activation="linear"), [(None, None, 1)], [[[1]], [[2]], [[3]]], [10])
     states = np.array([[[5], [7], [100]]], "float32")
-    (output,) = float64(layer(states, mask=np.array([[1, 1, 0]], bool)))
-    np.testing.assert_allclose(output, [[[2 * 5 + 3 * 7 + 10], [1 * 5 + 2 * 7 + 10], [0]]])
+    output = layer(states, mask=np.array([[1, 1, 0]], bool))
+    np.testing.assert_allclose(to_numpy(output), [[[2 * 5 + 3 * 7 + 10], [1 * 5 + 2 * 7 + 10], [0]]])
 
 
 def test_pooling_by_hand() -> None:
@@ -97,16 +93,16 @@ def test_padding_mask_by_hand() -> None:
     assert to_numpy(PaddingMask(-1)(np.array([[0, -1]]))).tolist() == [[True, False]]
 
 
-# --- faults of the sources that these layers do not have ---
+# --- faults of the sources ---
 
 
-def test_a_mean_of_no_token_is_zero_where_keras_gives_nan() -> None:
+def test_a_mean_of_no_tokens_is_zero_and_keras_gives_nan() -> None:
     states, mask = np.ones((1, 2, 3), "float32"), np.zeros((1, 2), bool)
     assert np.isnan(to_numpy(keras.layers.GlobalAveragePooling1D()(states, mask=mask))).all()
     assert (to_numpy(MaskedPooling()(states, mask=mask)) == 0).all()
 
 
-def test_a_convolution_of_keras_reads_padding_and_ours_does_not() -> None:
+def test_a_keras_convolution_reads_padding_and_ours_does_not() -> None:
     layer = MaskedConvolution(2, 3, activation="linear")
     short, padded = STATES[:1, :3], np.concatenate([STATES[:1, :3], np.full((1, 2, 3), 9, "float32")], axis=1)
     mask = np.array([[True, True, True, False, False]])

@@ -16,7 +16,7 @@ MASKS = npst.arrays(bool, SHAPE)
 
 @given(scores=SCORES, mask=MASKS)
 @settings(max_examples=50, deadline=None)
-def test_masked_softmax_is_a_softmax_over_what_is_real(scores: np.ndarray, mask: np.ndarray) -> None:
+def test_masked_softmax_is_a_softmax_over_unmasked_entries(scores: np.ndarray, mask: np.ndarray) -> None:
     weights = to_numpy(masked_softmax(ops.array(scores), ops.array(mask)))
     np.testing.assert_allclose(weights, reference.real_softmax(scores.astype("float64"), mask), atol=1e-6)
     assert (weights[~mask] == 0).all()
@@ -25,7 +25,7 @@ def test_masked_softmax_is_a_softmax_over_what_is_real(scores: np.ndarray, mask:
 
 @given(scores=SCORES, mask=MASKS, junk=SCORES, shift=st.floats(-20, 20, width=32))
 @settings(max_examples=50, deadline=None)
-def test_masked_softmax_sees_neither_what_is_masked_nor_a_constant(
+def test_masked_softmax_sees_neither_masked_entries_nor_a_constant(
     scores: np.ndarray, mask: np.ndarray, junk: np.ndarray, shift: float
 ) -> None:
     weights = to_numpy(masked_softmax(ops.array(scores), ops.array(mask)))
@@ -37,7 +37,7 @@ def test_masked_softmax_sees_neither_what_is_masked_nor_a_constant(
 @pytest.mark.parametrize("masked", [[True, True, False], [False, True, False], [False, False, False]])
 def test_masked_softmax_keeps_its_dtype_and_gives_exact_zeros(dtype: str, masked: list[bool]) -> None:
     if dtype == "float64" and backend.backend() == "jax":
-        dtype = "float32"  # JAX has float64 only where it is asked for at its start
+        dtype = "float32"  # JAX has no float64 by default
     scores = ops.cast(ops.array([[-100.0, -200.0, 300.0]]), dtype)
     weights = masked_softmax(scores, ops.array([masked]))
     assert backend.standardize_dtype(weights.dtype) == dtype
@@ -58,13 +58,13 @@ def test_masked_softmax_along_another_axis_and_without_a_mask() -> None:
     )
 
 
-def test_masked_softmax_of_a_lone_score_is_one_and_no_warning() -> None:
+def test_masked_softmax_of_a_lone_score_is_one_without_a_warning() -> None:
     scores = ops.array([[[7.0]], [[-3e38]]])
     assert to_numpy(masked_softmax(scores, None)).tolist() == [[[1]], [[1]]]
     assert to_numpy(masked_softmax(scores, ops.array([[[True]], [[False]]]))).tolist() == [[[1]], [[0]]]
 
 
-def test_an_attention_map_looks_where_queries_may() -> None:
+def test_an_attention_map_follows_its_masks() -> None:
     scores = ops.zeros((1, 3, 4))
     queries, keys = np.array([[True, True, False]]), np.array([[False, True, True, True]])
     both = to_numpy(attention_map(scores, ops.array(queries), ops.array(keys), causal=True))
@@ -77,8 +77,8 @@ def test_an_attention_map_looks_where_queries_may() -> None:
 
 
 @pytest.mark.parametrize("constant", [1e4, 1e9])
-def test_subtracting_a_constant_fails_where_masked_softmax_does_not(constant: float) -> None:
-    """Keras subtracts 1e9 and keras-self-attention 1e4: a row of nothing real then attends to padding."""
+def test_subtracting_a_constant_fails_and_masked_softmax_does_not(constant: float) -> None:
+    """Keras subtracts 1e9 and keras-self-attention 1e4, so an empty row attends to padding."""
     scores, mask = np.array([[3, 1, 2]], "float32"), np.zeros((1, 3), bool)
     assert reference.softmax(scores - np.float32(constant) * ~mask).sum() == pytest.approx(1)
     assert (to_numpy(masked_softmax(ops.array(scores), ops.array(mask))) == 0).all()
@@ -95,7 +95,7 @@ def test_uniform_weights_of_a_long_text(dtype: str, tolerance: float) -> None:
     assert (values[~mask] == 0).all()
 
 
-def test_zero_padding_drops_even_what_is_no_number() -> None:
+def test_zero_padding_drops_nan_and_infinity() -> None:
     states = np.array([[[1, 2], [np.nan, np.inf]]], "float32")
     np.testing.assert_array_equal(to_numpy(zero_padding(ops.array(states), ops.array([[True, False]])))[0, 1], [0, 0])
     assert zero_padding(states, None) is states

@@ -1,4 +1,4 @@
-"""Bands against loops over queries and keys, in NumPy and float64."""
+"""Bands compared with loops over queries and keys in NumPy."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +15,12 @@ from models.windows import (
     band_mask,
     band_scores,
     band_to_map,
-    unfold,
 )
 from tests.derivatives import derivatives
 from tests.layer_checks import to_numpy
 
 WINDOWS = [Window(0, 0), Window(1, 1), Window(2, 1), Window(4, 0), Window(0, 3), Window(9, 9), Window(20, 3)]
-LENGTHS = [1, 2, 5, 16, 17, 40]  # shorter and longer than the windows, and than the blocks of 16 and of 23
+LENGTHS = [1, 2, 5, 16, 17, 40]  # shorter and longer than the windows and the blocks of 16 and 23 tokens
 EVERY = pytest.mark.parametrize(("window", "tokens"), [(window, tokens) for window in WINDOWS for tokens in LENGTHS])
 GENERATOR = np.random.default_rng(3)
 
@@ -31,14 +30,14 @@ def normal(*shape: int) -> np.ndarray:
 
 
 def entries(window: Window, tokens: int) -> list[tuple[int, int, int]]:
-    """(query, offset, key) of every key that exists in some query's window."""
+    """(query, offset, key) of every existing key in every window."""
     offsets = range(window.width)
     every = [(query, offset, query - window.before + offset) for query in range(tokens) for offset in offsets]
     return [(query, offset, key) for query, offset, key in every if 0 <= key < tokens]
 
 
 def existing(window: Window, tokens: int) -> np.ndarray:
-    """bool[tokens, width]."""
+    """bool[tokens, width], True where the key exists."""
     exists = np.zeros((tokens, window.width), bool)
     for query, offset, _ in entries(window, tokens):
         exists[query, offset] = True
@@ -46,7 +45,7 @@ def existing(window: Window, tokens: int) -> np.ndarray:
 
 
 def band(window: Window, *shape: int) -> np.ndarray:
-    """float32[*shape, width], 0 where the key does not exist."""
+    """float32[*shape, width], 0 for missing keys."""
     return normal(*shape, window.width) * existing(window, shape[-1])
 
 
@@ -61,7 +60,7 @@ def test_band_scores_are_dot_products(window: Window, tokens: int) -> None:
 
 
 @EVERY
-def test_band_mask_is_of_keys_that_exist_and_are_real(window: Window, tokens: int) -> None:
+def test_band_mask_is_true_for_real_keys(window: Window, tokens: int) -> None:
     mask = GENERATOR.uniform(size=(3, tokens)) > 0.4
     expected = np.zeros((3, tokens, window.width), bool)
     for query, offset, key in entries(window, tokens):
@@ -82,7 +81,7 @@ def test_band_context_is_a_weighted_sum_of_the_window(window: Window, tokens: in
 
 
 @EVERY
-def test_band_to_map_puts_every_offset_at_its_key(window: Window, tokens: int) -> None:
+def test_band_to_map_moves_every_offset_to_its_key(window: Window, tokens: int) -> None:
     weights = band(window, 2, 3, tokens)
     expected = np.zeros((2, 3, tokens, tokens), "float32")
     for query, offset, key in entries(window, tokens):
@@ -91,7 +90,7 @@ def test_band_to_map_puts_every_offset_at_its_key(window: Window, tokens: int) -
 
 
 @EVERY
-def test_band_column_sums_are_those_of_the_map(window: Window, tokens: int) -> None:
+def test_band_column_sums_equal_those_of_the_map(window: Window, tokens: int) -> None:
     coefficients = normal(2, tokens)
     for heads in ((), (3,)):
         weights = band(window, 2, *heads, tokens)
@@ -104,7 +103,7 @@ def test_band_column_sums_are_those_of_the_map(window: Window, tokens: int) -> N
 
 
 @EVERY
-def test_band_distance_from_identity_is_that_of_the_map(window: Window, tokens: int) -> None:
+def test_band_distance_from_identity_equals_that_of_the_map(window: Window, tokens: int) -> None:
     mask = GENERATOR.uniform(size=(2, tokens)) > 0.3
     weights = band(window, 2, tokens)
     weights = np.where(mask[:, :, None], weights, 0).astype("float32")
@@ -116,15 +115,6 @@ def test_band_distance_from_identity_is_that_of_the_map(window: Window, tokens: 
         expected = ((products - np.eye(tokens) * real[:, :, None]) ** 2).sum(axis=(1, 2))
         received = band_distance_from_identity(ops.array(weights), None if given is None else ops.array(given), window)
         np.testing.assert_allclose(to_numpy(received), expected, rtol=1e-4)
-
-
-@EVERY
-def test_unfold_lays_the_window_beside_its_token(window: Window, tokens: int) -> None:
-    states = normal(2, 3, tokens, 2)
-    expected = np.zeros((2, 3, tokens, window.width, 2), "float32")
-    for query, offset, key in entries(window, tokens):
-        expected[..., query, offset, :] = states[..., key, :]
-    np.testing.assert_array_equal(to_numpy(unfold(ops.array(states), window)), expected)
 
 
 def test_leading_axes_are_arbitrary() -> None:
@@ -139,8 +129,8 @@ def test_leading_axes_are_arbitrary() -> None:
         np.testing.assert_allclose(to_numpy(context[batch, head]), to_numpy(alone), atol=1e-5)
 
 
-def everything(window: Window) -> Callable[..., list[Any]]:
-    """All operations, one after the other."""
+def every_operation(window: Window) -> Callable[..., list[Any]]:
+    """Run every band operation."""
 
     def forward(queries: Any, keys: Any, mask: Any) -> list[Any]:
         exists = band_mask(mask, queries, window)
@@ -150,32 +140,32 @@ def everything(window: Window) -> Callable[..., list[Any]]:
         without = band_mask(None, queries, window)
         context = band_context(weights, keys, window)
         distance = band_distance_from_identity(weights, mask, window)
-        return [exists, without, weights, context, band_to_map(weights, window), sums, distance, unfold(keys, window)]
+        return [exists, without, weights, context, band_to_map(weights, window), sums, distance]
 
     return forward
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("window", WINDOWS)
-def test_one_graph_takes_any_number_of_tokens(window: Window, compiled: bool) -> None:
+def test_one_graph_handles_any_number_of_tokens(window: Window, compiled: bool) -> None:
     import tensorflow as tf
 
     states = tf.TensorSpec((None, None, 3), "float32")
     graph = tf.function(
-        everything(window),
+        every_operation(window),
         input_signature=[states, states, tf.TensorSpec((None, None), "bool")],
         jit_compile=compiled,
     )
     for tokens in (1, 7, 40) if compiled else LENGTHS:
         mask = GENERATOR.uniform(size=(2, tokens)) > 0.3
         given = [ops.array(normal(2, tokens, 3)), ops.array(normal(2, tokens, 3)), ops.array(mask)]
-        for received, expected in zip(graph(*given), everything(window)(*given), strict=True):
+        for received, expected in zip(graph(*given), every_operation(window)(*given), strict=True):
             assert received.shape == expected.shape
             np.testing.assert_allclose(to_numpy(received), to_numpy(expected), atol=1e-5, rtol=1e-4)
 
 
-def test_a_window_wider_than_the_text_costs_no_more_than_the_text() -> None:
-    """A million offsets on three tokens: only the band itself is as wide as it was asked for."""
+def test_a_window_wider_than_the_text_is_cut_to_the_text() -> None:
+    """A million offsets on three tokens: only the band itself is that wide."""
     states = ops.array(normal(1, 3, 2))
     window = Window(1_000_000, 0)
     scores = to_numpy(band_scores(states, states, window))
@@ -184,8 +174,8 @@ def test_a_window_wider_than_the_text_costs_no_more_than_the_text() -> None:
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-def test_gradients_are_those_of_the_whole_map(window: Window) -> None:
-    """Of context and column sums, against a full map that is masked: by a random direction, both the same."""
+def test_gradients_equal_those_of_the_full_map(window: Window) -> None:
+    """Gradients of context and column sums, compared with a masked full map."""
     tokens = 40
     offsets = np.arange(tokens)[None, :] - np.arange(tokens)[:, None]
     within = (-window.before <= offsets) & (offsets <= window.after)

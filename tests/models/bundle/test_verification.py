@@ -337,7 +337,7 @@ def test_a_foreign_class_is_found_wherever_it_stands(bundle: Path, canary: Path,
     foreign = node("subprocess", "Popen", args=["touch", str(canary)])
     places: dict[str, dict[str, Any]] = {
         "layer": node("keras.layers", "Bidirectional", layer=foreign),
-        "head": node("models.layers.multi_head_of", "MultiHead", "heed>MultiHead", layer=foreign),
+        "head": node("models.layers.multi_head", "MultiHead", "heed>MultiHead", layer=foreign),
         "initializer": node("keras.layers", "Dense", units=1, kernel_initializer=foreign),
         "dtype": node("keras.layers", "Dropout", rate=0.1) | {"config": {"rate": 0.1, "dtype": foreign}},
         "build_config": node("keras.layers", "Dropout", rate=0.1) | {"build_config": {"input_shape": foreign}},

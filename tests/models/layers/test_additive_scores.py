@@ -1,4 +1,4 @@
-"""Additive scores and their gradient, all at once and block by block, and as a training step runs them."""
+"""Additive scores and their gradient, in one step, in blocks, and in training."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ GENERATOR = np.random.default_rng(5)
 QUERIES, KEYS, KERNEL, DIRECTION = (
     GENERATOR.normal(size=shape).astype("float32") for shape in ((2, 3, 7, 4), (2, 3, 5, 4), (4,), (2, 3, 7, 5))
 )
-# Of 2 x 3 texts of 7 queries: one a round, three a round with the last round short, and all of them.
+# One query per round, three per round with a short last round, and all in one.
 HELD = pytest.mark.parametrize("held", [1, 2 * 3 * 5 * 4 * 3, 2**20])
 
 
@@ -23,7 +23,7 @@ def published(queries: Any, keys: Any, kernel: Any) -> Any:
 
 
 @HELD
-def test_whatever_is_held_at_once_the_score_is_its_equation(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_score_is_its_equation_for_any_block_size(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(additive_scores, "HELD_AT_ONCE", held)
     received = additive_scores.additive_scores(QUERIES, KEYS, KERNEL)
     expected = np.tanh(QUERIES[..., :, None, :] + KEYS[..., None, :, :]) @ KERNEL
@@ -31,7 +31,7 @@ def test_whatever_is_held_at_once_the_score_is_its_equation(held: int, monkeypat
 
 
 @HELD
-def test_whatever_is_held_at_once_the_gradient_is_its_equation(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gradient_is_its_equation_for_any_block_size(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(additive_scores, "HELD_AT_ONCE", held)
     received, expected = (
         derivatives(lambda *given, form=form: ops.sum(form(*given) * ops.array(DIRECTION)), QUERIES, KEYS, KERNEL)
@@ -42,7 +42,7 @@ def test_whatever_is_held_at_once_the_gradient_is_its_equation(held: int, monkey
 
 
 @HELD
-def test_a_graph_for_texts_of_any_length_gives_the_same(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_for_any_text_length_agrees(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
 
     monkeypatch.setattr(additive_scores, "HELD_AT_ONCE", held)
@@ -66,8 +66,8 @@ def test_a_graph_for_texts_of_any_length_gives_the_same(held: int, monkeypatch: 
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_steps_of_many_widths_can_be_trained_one_after_the_other() -> None:
-    """TensorFlow's graph optimiser makes one AddN of several sums, and the rounds of a loop fought for its buffer."""
+def test_batches_of_many_widths_can_be_trained_in_turn() -> None:
+    """TensorFlow's graph optimiser merges sums into one AddN, whose buffer parallel loop rounds would corrupt."""
     inputs = keras.Input((None, 64))
     states = keras.layers.Dense(64, "relu")(inputs)
     context, _ = SeqSelfAttention(8)(states, return_attention_scores=True)

@@ -54,7 +54,7 @@ def test_atrous_is_its_equation(rate: int, causal: bool) -> None:
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("rate", [2, 3])
-def test_answers_do_not_depend_on_where_padding_stands(rate: int, causal: bool) -> None:
+def test_the_side_of_the_padding_does_not_matter(rate: int, causal: bool) -> None:
     check_padding(AtrousSelfAttention(2, 4, rate=rate, causal=causal), STATES[:1])
 
 
@@ -67,8 +67,8 @@ def test_a_rate_of_one_is_multi_head_self_attention() -> None:
         np.testing.assert_array_equal(to_numpy(received), to_numpy(each))
 
 
-def test_a_text_of_60_000_tokens_costs_a_rate_th_of_its_map() -> None:
-    """Its whole map would hold 14 GB, that of each of 1,000 remainders 60 x 60 weights."""
+def test_a_text_of_60_000_tokens_does_not_build_the_full_map() -> None:
+    """The full map would take 14 GB; each of the 1,000 remainders has 60 x 60 weights."""
     layer = AtrousSelfAttention(1, 2, rate=1000)
     states = np.resize(STATES, (1, 60_000, 3))
     output = to_numpy(layer(states))
@@ -78,19 +78,19 @@ def test_a_text_of_60_000_tokens_costs_a_rate_th_of_its_map() -> None:
     np.testing.assert_allclose(output[:, 7::1000], to_numpy(dense(states[:, 7::1000])), atol=1e-6)
 
 
-def test_an_invalid_rate_says_what_was_expected() -> None:
+def test_an_invalid_rate_is_a_clear_error() -> None:
     with pytest.raises(ValueError, match=r"Expected a rate of at least 1\. Received rate=0"):
         AtrousSelfAttention(1, 1, rate=0)
 
 
-# --- faults of the sources that this layer does not have ---
+# --- faults of the sources ---
 
 
-def test_published_zeros_up_to_a_multiple_of_the_rate_take_weight_and_ours_do_not() -> None:
+def test_published_stride_padding_takes_weight_and_ours_does_not() -> None:
     layer = AtrousSelfAttention(1, 3, rate=3)
-    _, maps = float64(*layer(STATES, return_attention_scores=True))  # 7 tokens and no mask: two more make 9
+    _, maps = float64(*layer(STATES, return_attention_scores=True))  # 7 tokens are padded to 9
     query_kernel, key_kernel, _ = float64(*layer.get_weights())
-    filled = np.concatenate([STATES[0], np.zeros((2, 3))])[1::3]  # tokens 1 and 4, and one of the two
+    filled = np.concatenate([STATES[0], np.zeros((2, 3))])[1::3]  # tokens 1 and 4, and one of padding
     published = reference.softmax((filled @ query_kernel) @ (filled @ key_kernel).T / np.sqrt(3))
     assert published[0, 2] > 0.1
     np.testing.assert_allclose(maps[:, :, 1].sum(axis=-1), 1, atol=1e-6)

@@ -61,7 +61,7 @@ def test_sinusoidal_is_its_equation(merge: Any, layout: Any) -> None:
         if not MASK[row, token]:
             assert (output[row, token] == 0).all()
             continue
-        position = MASK[row, :token].sum()  # how many real tokens come before
+        position = MASK[row, :token].sum()  # number of earlier real tokens
         embedding = np.array(sinusoidal(position, size, layout))
         state = STATES[row, token]
         expected = state + embedding if merge == "add" else np.concatenate([state, embedding])
@@ -84,8 +84,8 @@ def test_a_trainable_embedding_starts_at_zero() -> None:
     np.testing.assert_array_equal(to_numpy(TrainablePositionEmbedding(5)(STATES)), STATES)
 
 
-def test_positions_are_told_apart_in_half_precision() -> None:
-    """float16 has nothing between 2048 and 2050."""
+def test_positions_differ_in_half_precision() -> None:
+    """float16 has no value between 2048 and 2050."""
     layer = SinusoidalPositionEmbedding(dtype="mixed_float16")
     output = to_numpy(layer(np.zeros((1, 2050, 2), "float32")))
     np.testing.assert_allclose(output[0, 2049], [np.cos(2049), np.sin(2049)], atol=1e-3)
@@ -100,36 +100,17 @@ def test_the_mask_is_passed_on() -> None:
     np.testing.assert_allclose(answers, np.repeat(to_numpy(model(np.array([[1, 2]]))), 3, axis=0), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("layer_class", "arguments"),
-    [
-        (SinusoidalPositionEmbedding, {"merge": "sum"}),
-        (SinusoidalPositionEmbedding, {"layout": "thirds"}),
-        (SinusoidalPositionEmbedding, {"merge": "concat", "size": 3}),
-        (SinusoidalPositionEmbedding, {"size": 0}),
-        (TrainablePositionEmbedding, {"max_length": 0}),
-        (TrainablePositionEmbedding, {"max_length": 1, "merge": "mean"}),
-        (TrainablePositionEmbedding, {"max_length": 1, "size": -1}),
-    ],
-)
-def test_an_invalid_argument_says_what_was_expected(
-    layer_class: type[keras.layers.Layer], arguments: dict[str, Any]
-) -> None:
-    with pytest.raises(ValueError, match=r"Expected .*Received"):
-        layer_class(**arguments)
-
-
 @pytest.mark.parametrize("layer", [SinusoidalPositionEmbedding(size=6), trained(5, size=3)])
-def test_a_size_that_cannot_be_added_is_refused(layer: keras.layers.Layer) -> None:
-    with pytest.raises(ValueError, match=r"Expected the size of the states, to add to them: 4\. Received size="):
+def test_a_size_that_cannot_be_added_is_an_error(layer: keras.layers.Layer) -> None:
+    with pytest.raises(ValueError, match=r"Expected size=4, the features it is added to\. Received size="):
         layer(STATES)
 
 
-# --- faults of the sources that these layers do not have ---
+# --- faults of the sources ---
 
 
 def published_positions(states: np.ndarray, axis: int) -> np.ndarray:
-    """Ones added up along an axis, from 0: padding and all."""
+    """Count along an axis from 0, including padding."""
     return np.cumsum(np.ones(states.shape[:2]), axis=axis) - 1
 
 
@@ -148,7 +129,7 @@ def test_published_positions_count_padding_and_ours_do_not(layer: keras.layers.L
     np.testing.assert_allclose(to_numpy(layer(padded, mask=mask))[:, 3:], to_numpy(layer(STATES[:1])), atol=1e-6)
 
 
-def test_a_published_odd_size_comes_out_one_short_and_ours_is_refused() -> None:
+def test_a_published_odd_size_comes_out_one_short_and_ours_is_an_error() -> None:
     published = [10000.0 ** (-2 * j / 5) for j in range(5 // 2)]
     assert 2 * len(published) == 4
     with pytest.raises(ValueError, match=r"Expected an even size.*Received size=5"):
@@ -157,8 +138,8 @@ def test_a_published_odd_size_comes_out_one_short_and_ours_is_refused() -> None:
         SinusoidalPositionEmbedding()(STATES[..., :3])
 
 
-def test_a_published_embedding_keeps_the_size_of_its_first_input_and_ours_its_config() -> None:
-    """There `size` is overwritten when the layer is called, so that its config would differ before and after."""
+def test_a_published_embedding_changes_its_config_when_called_and_ours_does_not() -> None:
+    """The published layer overwrites `size` when it is called."""
     layer = SinusoidalPositionEmbedding()
     before = layer.get_config()
     layer(STATES)
@@ -166,7 +147,7 @@ def test_a_published_embedding_keeps_the_size_of_its_first_input_and_ours_its_co
     assert layer.size is None
 
 
-def test_a_published_position_past_the_table_is_undefined_and_ours_is_the_last_row_or_an_error() -> None:
+def test_published_positions_past_the_table_are_undefined_and_ours_are_defined() -> None:
     table = np.arange(3)
     with pytest.raises(IndexError):
         table[np.arange(5)]
@@ -176,6 +157,6 @@ def test_a_published_position_past_the_table_is_undefined_and_ours_is_the_last_r
     assert not np.array_equal(shared[:, 1], shared[:, 2])
     with pytest.raises(ValueError, match=r"Expected at most max_length=3 tokens.*Received 5 tokens"):
         layer(STATES)
-    # Padding up to more positions than the table has is none of the text's.
+    # Padding does not count towards max_length.
     few = np.arange(5)[None] < [[3], [2], [1], [0]]
     np.testing.assert_allclose(to_numpy(layer(STATES, mask=few))[:1, :3], to_numpy(layer(STATES[:1, :3])))

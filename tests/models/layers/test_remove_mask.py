@@ -16,7 +16,7 @@ def test_remove_mask_passes_the_harness(case: str, tmp_path: Path) -> None:
     check_case(CASES[case], tmp_path)
 
 
-def test_what_follows_sees_no_mask() -> None:
+def test_the_next_layer_gets_no_mask() -> None:
     ids = np.array([[1, 2, 0]], "int32")
     embedded = keras.layers.Embedding(3, 2, mask_zero=True)(ids)
     first, second = np.moveaxis(to_numpy(embedded)[0, :2], 0, 0)

@@ -18,7 +18,7 @@ MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0,
 
 
 def a_map(*heads: int) -> np.ndarray:
-    """float32[4, heads, query, key] as a layer gives it: rows sum to 1 over the real tokens, padding is 0."""
+    """Random maps float32[4, (heads,) query, key]: rows sum to 1 over real tokens, padding is 0."""
     mask = MASK[:, None] if heads else MASK
     weights = GENERATOR.uniform(0.1, 1, size=(4, *heads, 5, 5)) * mask[..., None] * mask[..., None, :]
     return (weights / np.maximum(weights.sum(axis=-1, keepdims=True), 1e-9)).astype("float32")
@@ -38,7 +38,7 @@ def test_layer_passes_the_harness(case: str, tmp_path: Path) -> None:
 
 
 def test_rollout_by_hand() -> None:
-    """Half of each token stays; the second head of the first map looks the other way than the first."""
+    """Half of each token stays; the heads of the first map look in different directions."""
     first = np.array([[[[1, 0], [1, 0]], [[0, 1], [1, 0]]]], "float32")  # on average [[1/2, 1/2], [1, 0]]
     second = np.array([[[0, 1], [1, 0]]], "float32")
     expected = np.array([[1 / 2, 1 / 2], [1 / 2, 1 / 2]]) @ np.array([[3 / 4, 1 / 4], [1 / 2, 1 / 2]])
@@ -49,7 +49,7 @@ def test_rollout_by_hand() -> None:
 
 @pytest.mark.parametrize("residual", [True, False])
 def test_rollout_is_its_equation(residual: bool) -> None:
-    """As its authors write it: add the identity, divide each row by its sum, multiply from the first block on."""
+    """Add the identity, divide each row by its sum, and multiply from the first block on."""
     maps = [a_map(3), a_map(2), a_map()]
     rollout = to_numpy(AttentionRollout(residual)(maps, mask=MASK))
     for row, mask in enumerate(MASK):
@@ -64,15 +64,15 @@ def test_rollout_is_its_equation(residual: bool) -> None:
         np.testing.assert_allclose(rollout[row], expected, atol=1e-6)
 
 
-def test_a_mask_and_one_for_each_map_are_the_same() -> None:
+def test_one_mask_equals_one_per_map() -> None:
     layer = AttentionRollout()
     expected = to_numpy(layer(list(MAPS), mask=MASK))
     for masks in ([MASK] * 3, [None, MASK, None]):
         np.testing.assert_array_equal(to_numpy(layer(list(MAPS), mask=masks)), expected)
 
 
-def test_the_product_of_maps_is_exact_where_values_are_raw() -> None:
-    """Two self-attentions on top of each other are one, whose map is the product of theirs."""
+def test_the_product_of_maps_is_exact_for_raw_values() -> None:
+    """Two stacked self-attentions equal one whose map is the product of theirs."""
     states = GENERATOR.normal(size=(4, 5, 3)).astype("float32")
     first, second = ScaledDotProductSelfAttention(), SeqSelfAttention(2)
     between, map_1 = first(states, mask=MASK, return_attention_scores=True)
@@ -83,7 +83,7 @@ def test_the_product_of_maps_is_exact_where_values_are_raw() -> None:
     np.testing.assert_allclose(to_numpy(weights).sum(axis=1), MASK.any(axis=1), atol=1e-6)
 
 
-def test_token_weights_of_stacked_blocks_sum_to_one_wherever_padding_stands() -> None:
+def test_token_weights_of_stacked_blocks_sum_to_one_on_either_side_of_padding() -> None:
     states, junk = GENERATOR.normal(size=(1, 3, 4)).astype("float32"), np.full((1, 2, 4), 7, "float32")
     blocks = [TransformerBlock(2), TransformerBlock(2, window=2)]
 

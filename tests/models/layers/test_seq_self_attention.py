@@ -1,4 +1,4 @@
-"""SeqSelfAttention: the harness over its options, its equation, and what those who come from its model rely on."""
+"""SeqSelfAttention: the harness over its options, its equation, and compatibility with keras-self-attention."""
 
 import itertools
 from pathlib import Path
@@ -18,11 +18,11 @@ STATES = GENERATOR.normal(size=(4, 5, 3)).astype("float32")
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 0]], "bool")
 LN3 = float(np.log(3))  # softmax of (ln 1, ln 3) is (1/4, 3/4)
 TYPES = ("additive", "multiplicative")
-WIDTHS = (None, 1, 3, 4, 20)  # of one key, odd, even, and wider than the text
+WIDTHS = (None, 1, 3, 4, 20)  # none, one key, odd, even, and wider than the text
 
 
 def sees(tokens: int, width: int | None, history_only: bool) -> np.ndarray:
-    """bool[query, key], by the words of the README of keras-self-attention and its code."""
+    """bool[query, key], as documented by keras-self-attention."""
     looks = np.zeros((tokens, tokens), bool)
     for query, key in np.ndindex(tokens, tokens):
         if width is None:
@@ -44,7 +44,7 @@ def case(told: dict[str, Any] | None = None, **arguments: Any) -> Case:
     return Case(SeqSelfAttention, arguments, (STATES,), told)
 
 
-# The plain layer of either type, and around them every width and direction, activations and biases in turn.
+# Both types with defaults, then every width and direction with varying activations and biases.
 CASES = {
     **{attention_type: case(units=4, attention_type=attention_type) for attention_type in TYPES},
     **{
@@ -96,7 +96,7 @@ def test_layer_passes_the_harness(case: str, tmp_path: Path) -> None:
 
 
 def weighted(layer: SeqSelfAttention, *weights: Any) -> SeqSelfAttention:
-    """The layer, built for states of one feature, with these weights."""
+    """Build the layer for states of one feature with these weights."""
     layer.build((None, None, 1))
     layer.set_weights([np.array(weight, "float32") for weight in weights])
     return layer
@@ -107,14 +107,14 @@ def weighted(layer: SeqSelfAttention, *weights: Any) -> SeqSelfAttention:
 
 def test_multiplicative_by_hand() -> None:
     layer = weighted(SeqSelfAttention(attention_type="multiplicative"), [[LN3]], [7])
-    states = np.array([[[1], [0], [9]]], "float32")  # e = ln 3 * x_t * x_t' + 7, and the 7 is not seen
+    states = np.array([[[1], [0], [9]]], "float32")  # e = ln 3 * x_t * x_t' + 7, where the 7 cancels
     _, scores = layer(states, mask=np.array([[1, 1, 0]], bool), return_attention_scores=True)
     np.testing.assert_allclose(to_numpy(scores), [[[0.75, 0.25, 0], [0.5, 0.5, 0], [0, 0, 0]]], atol=1e-6)
 
 
 @pytest.mark.parametrize("width", [None, 5])
 def test_additive_by_hand(width: int | None) -> None:
-    # tanh(x_t' * atanh(1/2)) is 1/2 for x = 1 and 0 for x = 0; times 2 ln 3 it is ln 3 and 0, whoever asks.
+    # tanh(x_t' * atanh(1/2)) is 1/2 for x = 1 and 0 for x = 0; times 2 ln 3 it is ln 3 and 0.
     layer = SeqSelfAttention(units=1, attention_width=width)
     weighted(layer, [[0]], [[np.arctanh(0.5)]], [0], [[2 * LN3]], [0])
     states = np.array([[[1], [0], [9]]], "float32")
@@ -124,7 +124,7 @@ def test_additive_by_hand(width: int | None) -> None:
 
 
 def test_width_and_history_by_hand() -> None:
-    """All keys weigh alike, so a row shows which ones there are: an even width reaches further back."""
+    """All visible keys have equal weights. An even width reaches further back."""
     states = np.ones((1, 6, 1), "float32")
     for width, history_only, expected in (
         (3, False, [2, 3, 4]),
@@ -142,7 +142,7 @@ def test_width_and_history_by_hand() -> None:
 
 
 def expected_map(layer: SeqSelfAttention, states: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The map of one text, pair by pair."""
+    """Compute the map of one text pair by pair."""
     states = states.astype("float64")
     learned = {weight.name: to_numpy(weight).astype("float64") for weight in layer.weights}
     bias = learned.get("attention_bias", np.zeros(1))
@@ -182,7 +182,7 @@ def test_seq_self_attention_is_its_equation(attention_type: Any, width: int | No
 
 @pytest.mark.parametrize("history_only", [False, True])
 @pytest.mark.parametrize("attention_type", TYPES)
-def test_a_band_is_the_map_and_a_width_of_all_is_no_width(attention_type: Any, history_only: bool) -> None:
+def test_a_band_equals_the_map_and_a_full_width_equals_no_width(attention_type: Any, history_only: bool) -> None:
     states = GENERATOR.normal(size=(2, 70, 3)).astype("float32")  # several blocks
     mask = GENERATOR.uniform(size=(2, 70)) > 0.2
     whole = SeqSelfAttention(
@@ -204,10 +204,10 @@ def test_a_band_is_the_map_and_a_width_of_all_is_no_width(attention_type: Any, h
             np.testing.assert_array_equal(to_numpy(band)[:, query, offset], to_numpy(local_scores)[:, query, key])
 
 
-# --- as those who come from keras-self-attention know it ---
+# --- compatibility with keras-self-attention ---
 
 
-def test_options_have_the_names_order_and_defaults_of_upstream() -> None:
+def test_options_have_upstream_names_order_and_defaults() -> None:
     positional = (16, 5, "multiplicative", True, True, "zeros", "ones", "l1", "l2", "non_neg", "unit_norm")
     positional += (False, False, "tanh", 0.1)
     config = SeqSelfAttention(*positional).get_config()
@@ -219,7 +219,7 @@ def test_options_have_the_names_order_and_defaults_of_upstream() -> None:
     assert SeqSelfAttention.ATTENTION_TYPE_MUL == "multiplicative"
 
 
-def test_weights_come_in_the_order_of_upstream() -> None:
+def test_weights_are_in_upstream_order() -> None:
     layer = SeqSelfAttention(4)
     layer.build((None, None, 3))
     assert [weight.shape for weight in layer.get_weights()] == [
@@ -244,8 +244,8 @@ def test_the_option_returns_a_list_and_the_call_a_tuple() -> None:
     assert layer.compute_mask(STATES, MASK) == [MASK, None]
 
 
-def test_a_model_is_reloaded_by_its_custom_objects(tmp_path: Path) -> None:
-    """Where nothing is registered, and by the plain name where importing the class has done so."""
+def test_a_model_loads_with_its_custom_objects(tmp_path: Path) -> None:
+    """With nothing registered, and by the plain name after importing the class."""
     layers = [keras.layers.Embedding(9, 3, mask_zero=True), SeqSelfAttention(4, attention_width=3)]
     model = keras.Sequential([keras.Input((None,)), *layers])
     model.save(tmp_path / "model.keras")
@@ -264,24 +264,7 @@ def test_a_model_is_reloaded_by_its_custom_objects(tmp_path: Path) -> None:
         np.testing.assert_array_equal(to_numpy(again(ids)), to_numpy(model(ids)))
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"units": 0},
-        {"attention_type": "divisive"},
-        {"attention_width": 0},
-        {"attention_width": -3},
-        {"attention_regularizer_weight": -0.1},
-        {"scale": 0.0},
-        {"mask_mode": "values"},
-    ],
-)
-def test_an_invalid_argument_says_what_was_expected(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"Expected .*Received"):
-        SeqSelfAttention(**arguments)
-
-
 @pytest.mark.parametrize("arguments", [{}, {"history_only": True}, {"attention_width": 3, "mask_mode": "upstream"}])
-def test_where_there_is_no_band_none_is_given(arguments: dict[str, Any]) -> None:
+def test_a_band_without_a_width_is_an_error(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"Expected an attention_width .*Received"):
         SeqSelfAttention(**arguments)(STATES, return_band=True)

@@ -1,4 +1,4 @@
-"""What SeqSelfAttention holds while it runs and learns: read off the graphs, not off a clock."""
+"""Memory of SeqSelfAttention in inference and training, read from TensorFlow graphs."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,14 +13,14 @@ TOKENS, FEATURES, UNITS, BATCH = 2048, 8, 32, 2
 
 
 def graphs_of(graph: Any) -> Iterator[Any]:
-    """The graph, and those of the loops and functions it calls."""
+    """Yield the graph and those of its loops and functions."""
     yield graph
     for function in graph._functions.values():
         yield from graphs_of(function.graph)
 
 
 def largest_tensor(layer: SeqSelfAttention, **asked: bool) -> int:
-    """How many elements the largest tensor has in a step of training."""
+    """Number of elements of the largest tensor in a training step."""
     import tensorflow as tf
 
     if not layer.built:
@@ -37,7 +37,7 @@ def largest_tensor(layer: SeqSelfAttention, **asked: bool) -> int:
     sizes = []
     for graph in graphs_of(traced.graph):
         for operation in graph.get_operations():
-            if "_placeholder" in operation.name:  # what a loop is given, and is a tensor of the graph around it
+            if "_placeholder" in operation.name:  # loop inputs belong to the outer graph
                 continue
             for output in operation.outputs:
                 if output.dtype not in (tf.variant, tf.resource):
@@ -50,19 +50,19 @@ def largest_tensor(layer: SeqSelfAttention, **asked: bool) -> int:
 @pytest.mark.parametrize("weight", [0.0, 0.1])
 @pytest.mark.parametrize("history_only", [False, True])
 @pytest.mark.parametrize("attention_type", ["additive", "multiplicative"])
-def test_a_width_makes_no_map_of_all_pairs(attention_type: Any, history_only: bool, weight: float) -> None:
+def test_a_width_avoids_the_full_map(attention_type: Any, history_only: bool, weight: float) -> None:
     layer = SeqSelfAttention(UNITS, 15, attention_type, history_only=history_only, attention_regularizer_weight=weight)
     assert largest_tensor(layer, return_band=True) <= HELD_AT_ONCE < BATCH * TOKENS**2
-    assert largest_tensor(layer, return_attention_scores=True) >= BATCH * TOKENS**2  # so this sees what it looks for
+    assert largest_tensor(layer, return_attention_scores=True) >= BATCH * TOKENS**2  # the test would see a full map
 
 
 @pytest.mark.parametrize("history_only", [False, True])
-def test_additive_scores_hold_no_hidden_state_of_every_pair(history_only: bool) -> None:
+def test_additive_scores_do_not_hold_all_hidden_states(history_only: bool) -> None:
     layer = SeqSelfAttention(UNITS, history_only=history_only, attention_regularizer_weight=0.1)
-    assert BATCH * TOKENS**2 <= largest_tensor(layer) <= 1.01 * BATCH * TOKENS**2  # a last block that is not full
+    assert BATCH * TOKENS**2 <= largest_tensor(layer) <= 1.01 * BATCH * TOKENS**2  # the last block may be partly empty
 
 
-def test_the_published_scores_hold_the_hidden_state_of_every_pair() -> None:
+def test_published_scores_hold_all_hidden_states() -> None:
     import tensorflow as tf
 
     @tf.function(autograph=False)

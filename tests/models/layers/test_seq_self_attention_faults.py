@@ -1,4 +1,4 @@
-"""What keras-self-attention 0.51.0 does wrong in SeqSelfAttention, in a small restatement, and our layer does not."""
+"""Faults of SeqSelfAttention in keras-self-attention 0.51.0 that our layer does not have."""
 
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,12 @@ from tests.models import numpy_reference as reference
 
 GENERATOR = np.random.default_rng(7)
 REAL = GENERATOR.normal(size=(5, 3)).astype("float32")
-PADDED = np.concatenate([REAL, np.full((3, 3), 0.5, "float32")])  # a padded position has a vector like any other
+PADDED = np.concatenate([REAL, np.full((3, 3), 0.5, "float32")])
 MASK = np.array([True] * 5 + [False] * 3)
 
 
 @pytest.fixture(autouse=True)
-def the_same_kernels_every_time() -> None:
+def fixed_seed() -> None:
     keras.utils.set_random_seed(1)
 
 
@@ -29,24 +29,24 @@ def learned(layer: SeqSelfAttention) -> list[np.ndarray]:
 
 
 def ours(layer: SeqSelfAttention, states: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """The map of one text."""
+    """Compute the map of one text."""
     given = None if mask is None else ops.array(mask[None])
     _, scores = layer(ops.array(states[None]), mask=given, return_attention_scores=True)
     return to_numpy(scores)[0]
 
 
 def penalty_as_published(weights: np.ndarray) -> float:
-    """||A A^T - I||^2 of one map, all rows of it."""
+    """||A A^T - I||^2 over all rows of a map."""
     return float(((weights @ weights.T - np.eye(len(weights))) ** 2).sum())
 
 
 def regularizer(weights: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Ours, of a layer that is given a map: one feature each, whose products make the softmax that map."""
+    """Our penalty for a given map, from a layer whose softmax gives that map."""
     layer = SeqSelfAttention(
         attention_type="multiplicative", attention_regularizer_weight=1.0, use_attention_bias=False
     )
     layer.build((None, None, len(weights)))
-    # With x = I the scores are W_a itself, and the softmax of a logarithm is what it is the logarithm of.
+    # With x = I the scores are W_a, and the softmax of log(weights) is weights.
     layer.set_weights([np.log(weights + 1e-30).astype("float32")])
     ours(layer, np.eye(len(weights), dtype="float32"), mask)
     return float(to_numpy(layer.losses[0]))
@@ -62,7 +62,7 @@ def test_published_attends_to_padded_keys_and_ours_does_not() -> None:
     published = reference.seq_self_attention_as_published(scores, MASK)
     assert published[:5, 5:].sum(axis=1).min() > 0.05
     assert (received[:5, 5:] == 0).all()
-    # Where nothing is padded, the two are the same; and as published it is still to be had, to compare.
+    # Without padding both agree, and mask_mode="upstream" gives the published map.
     unpadded = reference.seq_self_attention_as_published(scores[:5, :5], MASK[:5])
     np.testing.assert_allclose(received[:5, :5], unpadded, atol=1e-6)
     upstream = SeqSelfAttention.from_config(layer.get_config() | {"mask_mode": "upstream"})
@@ -71,8 +71,8 @@ def test_published_attends_to_padded_keys_and_ours_does_not() -> None:
     np.testing.assert_allclose(ours(upstream, PADDED, MASK), published, atol=1e-3)  # float32 beside a penalty of 1e4
 
 
-def test_published_rows_of_padding_spill_over_real_keys_and_ours_are_zeros() -> None:
-    """With a narrow window it is penalised on the only keys that it has, as those outside are."""
+def test_published_padded_queries_attend_to_real_keys_and_ours_give_zeros() -> None:
+    """A narrow window penalises padded queries on their only keys as much as on hidden ones."""
     layer = SeqSelfAttention(4, attention_width=1)
     received = ours(layer, PADDED, MASK)
     scores = reference.additive_scores(PADDED.astype("float64"), *learned(layer))
@@ -86,7 +86,7 @@ def test_published_rows_of_padding_spill_over_real_keys_and_ours_are_zeros() -> 
 
 
 @pytest.mark.parametrize("attention_type", ["additive", "multiplicative"])
-def test_the_attention_bias_is_inert_without_an_activation_and_can_be_left_out(attention_type: Any) -> None:
+def test_the_attention_bias_has_no_effect_without_an_activation(attention_type: Any) -> None:
     for activation, seen in ((None, False), ("tanh", True)):
         layer = SeqSelfAttention(4, attention_type=attention_type, attention_activation=activation)
         before = ours(layer, REAL)
@@ -99,20 +99,20 @@ def test_the_attention_bias_is_inert_without_an_activation_and_can_be_left_out(a
     assert "attention_bias" not in {weight.name for weight in without.weights}
 
 
-def test_a_sigmoid_keeps_two_weights_within_e_of_each_other_and_a_scale_lets_them_part() -> None:
+def test_a_sigmoid_limits_the_ratio_of_weights_to_e_without_a_scale() -> None:
     states = np.array([[1], [-1]], "float32")
     for scale, ratio in ((None, np.e), (0.25, np.exp(4))):
         layer = SeqSelfAttention(attention_type="multiplicative", attention_activation="sigmoid", scale=scale)
         layer.build((None, None, 1))
-        layer.set_weights([np.array([[1000.0]]), np.zeros(1)])  # scores as far apart as they can be
+        layer.set_weights([np.array([[1000.0]]), np.zeros(1)])  # the largest possible difference of scores
         row = ours(layer, states)[0]
         np.testing.assert_allclose(row[0] / row[1], ratio, rtol=1e-5)
-    # At 400 tokens no weight gets beyond .0068, where uniform ones are .0025.
+    # At 400 tokens no weight exceeds 0.0068; uniform ones are 0.0025.
     assert np.e / (np.e + 399) < 0.0068
 
 
 @pytest.mark.parametrize("initializer", ["glorot_normal", keras.initializers.RandomNormal()])
-def test_one_initializer_starts_the_published_kernels_alike_and_ours_not(initializer: Any) -> None:
+def test_published_kernels_start_equal_and_ours_do_not(initializer: Any) -> None:
     shared = keras.initializers.get(initializer)
     np.testing.assert_array_equal(to_numpy(shared((3, 4))), to_numpy(shared((3, 4))))
     layer = SeqSelfAttention(4, kernel_initializer=initializer, bias_initializer=keras.initializers.RandomNormal())
@@ -120,7 +120,7 @@ def test_one_initializer_starts_the_published_kernels_alike_and_ours_not(initial
     assert not np.array_equal(to_numpy(layer.query_kernel), to_numpy(layer.key_kernel))
 
 
-def test_multiplicative_scores_of_wide_inputs_saturate_unless_they_are_scaled() -> None:
+def test_multiplicative_scores_of_wide_inputs_saturate_without_a_scale() -> None:
     states = GENERATOR.normal(size=(20, 400)).astype("float32")
     for scale, saturates in ((None, True), (np.sqrt(400), False)):
         layer = SeqSelfAttention(attention_type="multiplicative", scale=scale)
@@ -130,12 +130,12 @@ def test_multiplicative_scores_of_wide_inputs_saturate_unless_they_are_scaled() 
 # --- the regulariser ---
 
 
-def test_the_published_penalty_drives_rows_apart_and_grows_with_the_text_and_ours_is_divided_by_it() -> None:
+def test_the_published_penalty_grows_with_the_text_and_ours_does_not() -> None:
     for tokens in (40, 400):
         uniform = np.full((tokens, tokens), 1 / tokens)
-        assert abs(penalty_as_published(uniform) - (tokens - 1)) < 1e-6  # what a sentiment map may well be
+        assert abs(penalty_as_published(uniform) - (tokens - 1)) < 1e-6  # a plausible sentiment map
         np.testing.assert_allclose(regularizer(uniform), (tokens - 1) / tokens, rtol=1e-4)
-    assert penalty_as_published(np.eye(40)) == 0  # each token looks at itself
+    assert penalty_as_published(np.eye(40)) == 0  # each token attends to itself
     assert regularizer(np.eye(40)) < 1e-6
 
 
@@ -152,7 +152,7 @@ def test_the_published_penalty_depends_on_padding_and_ours_does_not(width: int |
 
 
 @pytest.mark.parametrize("width", [None, 3])
-def test_the_penalty_is_a_mean_over_texts_in_which_none_counts_for_its_length(width: int | None) -> None:
+def test_the_penalty_weights_texts_of_any_length_equally(width: int | None) -> None:
     layer = SeqSelfAttention(4, width, attention_regularizer_weight=1.0)
     texts = [REAL, REAL[:2]]
     alone = []
@@ -166,7 +166,7 @@ def test_the_penalty_is_a_mean_over_texts_in_which_none_counts_for_its_length(wi
 
 
 @pytest.mark.parametrize("width", [None, 3])
-def test_the_penalty_moves_every_kernel(width: int | None) -> None:
+def test_the_penalty_has_a_gradient_for_every_kernel(width: int | None) -> None:
     layer = SeqSelfAttention(4, width, attention_regularizer_weight=1.0)
     layer.build((None, None, 3))
 
@@ -185,25 +185,27 @@ def test_the_penalty_moves_every_kernel(width: int | None) -> None:
 # --- configs and files ---
 
 
-def test_all_of_the_past_is_none_in_the_config_and_not_a_width_of_a_thousand_million() -> None:
+def test_the_published_unlimited_width_becomes_none() -> None:
     config = SeqSelfAttention(history_only=True).get_config()
     assert config["attention_width"] is None
-    published = config | {"attention_width": 1_000_000_000}  # what a layer of keras-self-attention saves
+    published = config | {"attention_width": 1_000_000_000}  # as saved by keras-self-attention
     again = SeqSelfAttention.from_config(published)
     assert again.get_config() == config
     assert ours(again, REAL)[0].tolist() == [1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("width", [0, -1])
-def test_a_width_below_one_is_refused_where_the_published_layer_looks_at_nothing(width: int) -> None:
+def test_a_width_below_one_is_an_error_and_published_sees_nothing(width: int) -> None:
     lower = np.arange(5)[:, None] - width // 2
     keys = np.arange(5)[None, :]
-    assert not ((lower <= keys) & (keys < lower + width)).any()  # so every score is penalised alike, and all are seen
+    assert not (
+        (lower <= keys) & (keys < lower + width)
+    ).any()  # all scores are penalised equally, so all keys are visible
     with pytest.raises(ValueError, match=r"Expected an attention_width of at least 1, or None. Received"):
         SeqSelfAttention(attention_width=width)
 
 
-def test_names_of_weights_do_not_carry_the_name_of_the_layer() -> None:
+def test_weight_names_do_not_depend_on_the_layer_name() -> None:
     names = []
     for name in ("first", "second"):
         layer = SeqSelfAttention(4, name=name)
@@ -212,7 +214,7 @@ def test_names_of_weights_do_not_carry_the_name_of_the_layer() -> None:
     assert names[0] == names[1] == ["query_kernel", "key_kernel", "additive_bias", "score_kernel", "attention_bias"]
 
 
-def test_an_h5_file_is_reloaded_where_the_mask_is_a_layer_and_not_where_it_is_the_embeddings_own(
+def test_an_h5_file_loads_with_a_mask_layer_and_not_with_an_embedding_mask(
     tmp_path: Path,
 ) -> None:
     ids = keras.Input((None,), dtype="int32")

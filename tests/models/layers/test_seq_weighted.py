@@ -39,7 +39,7 @@ def weighted(layer: keras.layers.Layer, *weights: Any) -> keras.layers.Layer:
 
 
 def as_published(states: np.ndarray, mask: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """The weights of keras-self-attention 0.51 for one text: states[tokens, features] -> weights[tokens]."""
+    """Weights of keras-self-attention 0.51 for one text: states[tokens, features] -> weights[tokens]."""
     scores = (states @ kernel)[:, 0] - 10000.0 * ~mask
     exponentials = np.exp(scores - scores.max())
     return exponentials / (exponentials.sum() + 1e-7)
@@ -69,10 +69,10 @@ def test_seq_weighted_is_its_equation(use_bias: bool) -> None:
         np.testing.assert_allclose(to_numpy(pooled)[row], expected @ states, atol=1e-6)
 
 
-# --- as those who come from keras-self-attention know it ---
+# --- compatibility with keras-self-attention ---
 
 
-def test_its_weights_start_and_stand_as_upstream() -> None:
+def test_weights_have_upstream_shapes_and_initial_values() -> None:
     layer = SeqWeightedAttention()
     layer.build((None, None, 500))
     kernel, bias = layer.get_weights()
@@ -91,7 +91,7 @@ def test_the_option_returns_a_list_and_the_call_a_tuple() -> None:
         np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
 
 
-def test_a_model_of_it_is_reloaded_through_its_custom_objects(tmp_path: Path) -> None:
+def test_a_model_loads_with_its_custom_objects(tmp_path: Path) -> None:
     ids = keras.Input((None,), dtype="int32")
     embedded = keras.layers.Embedding(9, 3, mask_zero=True)(ids)
     pooled, weights = SeqWeightedAttention(return_attention=True)(embedded)
@@ -107,7 +107,7 @@ def test_a_model_of_it_is_reloaded_through_its_custom_objects(tmp_path: Path) ->
 # --- faults of the layer of keras-self-attention ---
 
 
-def test_upstream_pools_a_text_of_padding_as_if_it_were_real_and_ours_gives_zeros() -> None:
+def test_upstream_pools_a_text_of_padding_and_ours_gives_zeros() -> None:
     layer = SeqWeightedAttention(kernel_initializer="random_normal")
     pooled, ours = layer(STATES[:1], mask=np.zeros((1, 5), bool), return_attention_scores=True)
     kernel, states = layer.get_weights()[0].astype("float64"), STATES[0].astype("float64")
@@ -126,7 +126,7 @@ def test_upstream_weights_sum_to_less_than_one_and_ours_to_one() -> None:
     assert to_numpy(weights).tolist() == [[1, 0, 0, 0, 0]]
 
 
-def test_upstream_lets_padding_in_where_its_scores_are_large_and_ours_does_not() -> None:
+def test_a_large_score_overrides_the_upstream_mask_and_not_ours() -> None:
     states, mask, kernel = np.array([[1.0], [20001.0]]), np.array([True, False]), np.ones((1, 1))
     assert as_published(states, mask, kernel)[1] > 0.99
     layer = weighted(SeqWeightedAttention(use_bias=False), kernel)
@@ -134,7 +134,7 @@ def test_upstream_lets_padding_in_where_its_scores_are_large_and_ours_does_not()
     assert to_numpy(weights).tolist() == [[1, 0]]
 
 
-def test_a_bias_under_a_softmax_changes_nothing() -> None:
+def test_the_bias_cancels_in_the_softmax() -> None:
     answers = [weighted(SeqWeightedAttention(), np.ones((3, 1)), [bias])(STATES, mask=MASK) for bias in (0, 7)]
     np.testing.assert_allclose(to_numpy(answers[0]), to_numpy(answers[1]), atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Every name that people come with leads to a layer that computes what theirs did."""
+"""Every source name maps to a layer that computes the same."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.golden.parity import HERE, assert_near, loaded
 
 STATES = np.random.default_rng(0).normal(size=(2, 7, 32)).astype("float32")
 
-# name: the golden file, the set in it that was made with the defaults of the source, and what that set is besides.
+# name: (golden file, set made with the defaults of the source, further arguments of that set)
 GOLDEN = {
     "MyAttention": ("write_up", "MyAttention, length=None, key_size=8", {}),
     "attention_2": ("torch", "attention_2", {"units": 4}),
@@ -57,7 +57,7 @@ def golden_set(file: str, name: str) -> GoldenSet:
 
 
 @pytest.mark.parametrize("name", SOURCE_NAMES)
-def test_a_name_leads_to_a_layer_that_runs(name: str) -> None:
+def test_each_name_has_a_layer_that_runs(name: str) -> None:
     entry = SOURCE_NAMES[name]
     assert getattr(layers, entry.layer.__name__) is entry.layer
     assert entry.source
@@ -67,7 +67,7 @@ def test_a_name_leads_to_a_layer_that_runs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_with_these_arguments_it_computes_what_the_source_did(name: str) -> None:
+def test_the_arguments_reproduce_the_source(name: str) -> None:
     file, set_name, further = GOLDEN[name]
     golden = golden_set(file, set_name)
     layer = loaded(made(name, **further), golden)

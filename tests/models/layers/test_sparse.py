@@ -11,7 +11,7 @@ from tests.models.heads_reference import check_equation, check_padding, float64,
 
 GENERATOR = np.random.default_rng(7)
 STATES = GENERATOR.normal(size=(4, 11, 3)).astype("float32")
-MASK = np.zeros((4, 11), bool)  # the whole text, padding after it, padding on both sides, and nothing
+MASK = np.zeros((4, 11), bool)  # full, padded on the right, padded on both sides, and empty
 MASK[0], MASK[1, :6], MASK[2, 4:9] = True, True, True
 OFFSETS = np.subtract.outer(np.arange(11), np.arange(11))  # query - key
 
@@ -59,17 +59,17 @@ def test_sparse_is_its_equation(rate: int, causal: bool) -> None:
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("rate", [2, 3])
-def test_answers_do_not_depend_on_where_padding_stands(rate: int, causal: bool) -> None:
+def test_the_side_of_the_padding_does_not_matter(rate: int, causal: bool) -> None:
     check_padding(SparseSelfAttention(2, 4, rate=rate, causal=causal), STATES[:1])
 
 
-def test_two_layers_reach_every_pair() -> None:
+def test_two_layers_connect_every_pair() -> None:
     assert (seen(3, False).astype(int) @ seen(3, False).astype(int) > 0).all()
     assert ((seen(3, True).astype(int) @ seen(3, True).astype(int) > 0) == (OFFSETS >= 0)).all()
 
 
-def test_a_text_of_30_000_tokens_costs_far_less_than_its_map() -> None:
-    """Its whole map would hold 3.6 GB; a query sees 199 keys near it and 300 in steps of 100."""
+def test_a_text_of_30_000_tokens_does_not_build_the_full_map() -> None:
+    """The full map would take 3.6 GB; a query sees 199 near keys and 300 in steps of 100."""
     layer = SparseSelfAttention(1, 1, rate=100)
     states = np.resize(STATES, (1, 30_000, 3))
     output = float64(layer(states))[0]
@@ -81,22 +81,22 @@ def test_a_text_of_30_000_tokens_costs_far_less_than_its_map() -> None:
     np.testing.assert_allclose(output[0, query], expected, atol=1e-5)
 
 
-def test_a_rate_of_one_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Expected a rate of at least 2; .*Received rate=1"):
+def test_a_rate_of_one_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"Expected a rate of at least 2 .*Received rate=1"):
         SparseSelfAttention(1, 1, rate=1)
 
 
-# --- faults of the sources that this layer does not have ---
+# --- faults of the sources ---
 
 
 def published(states: np.ndarray, rate: int, *kernels: np.ndarray) -> np.ndarray:
-    """How often each query counts each key, [query, key]: the near keys are in steps of `rate` as well."""
+    """How often each query counts each key, [query, key]: near keys are also in steps of `rate`."""
     counts = (OFFSETS % rate == 0).astype(int)
     return counts + ((np.abs(OFFSETS) < rate * rate) & (OFFSETS % rate == 0))
 
 
-def test_published_near_keys_are_multiples_of_the_rate_too_and_ours_are_the_neighbours() -> None:
-    assert set(OFFSETS[published(STATES[0], 3) > 0]) == {-9, -6, -3, 0, 3, 6, 9}  # not one neighbour
+def test_published_near_keys_are_multiples_of_the_rate_and_ours_are_neighbours() -> None:
+    assert set(OFFSETS[published(STATES[0], 3) > 0]) == {-9, -6, -3, 0, 3, 6, 9}  # no neighbours
     _, maps = float64(*SparseSelfAttention(1, 3, rate=3)(STATES, return_attention_scores=True))
     assert set(OFFSETS[maps[0, 0] > 0]) == {-9, -6, -3, -2, -1, 0, 1, 2, 3, 6, 9}
 
@@ -109,12 +109,12 @@ def test_published_keys_of_both_parts_count_twice_and_ours_once() -> None:
     _, maps = float64(*layer(STATES, return_attention_scores=True))
     query_kernel, key_kernel, _ = float64(*layer.get_weights())
     scores = (STATES[0] @ query_kernel) @ (STATES[0] @ key_kernel).T / np.sqrt(3)
-    ratio = maps[0, 0, 5, 5] / maps[0, 0, 5, 4]  # the query itself beside a neighbour
+    ratio = maps[0, 0, 5, 5] / maps[0, 0, 5, 4]  # the query itself relative to a neighbour
     np.testing.assert_allclose(ratio, np.exp(scores[5, 5] - scores[5, 4]), rtol=1e-5)
 
 
-def test_zeros_up_to_a_multiple_of_the_rate_take_no_weight() -> None:
-    layer = SparseSelfAttention(2, 3, rate=4)  # 11 tokens and no mask: one more makes 12
+def test_stride_padding_takes_no_weight() -> None:
+    layer = SparseSelfAttention(2, 3, rate=4)  # 11 tokens are padded to 12
     output, maps = float64(*layer(STATES, return_attention_scores=True))
     expected, expected_maps, _ = one_text(STATES[0], STATES[0], seen(4, False), 2, *float64(*layer.get_weights()))
     np.testing.assert_allclose(maps[0], expected_maps, atol=1e-6)

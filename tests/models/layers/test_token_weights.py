@@ -36,7 +36,7 @@ def test_token_weights_of_heads_is_its_equation() -> None:
     np.testing.assert_allclose(mean, weights.mean(axis=1), atol=1e-6)
 
 
-def test_token_weights_of_a_band_is_that_of_its_map() -> None:
+def test_token_weights_of_a_band_equal_those_of_its_map() -> None:
     ours = TokenWeights(WINDOW)(BANDS, SHARES)
     full = TokenWeights()(band_to_map(keras.ops.convert_to_tensor(BANDS), WINDOW), SHARES)
     np.testing.assert_allclose(to_numpy(ours), to_numpy(full), atol=1e-6)

@@ -10,6 +10,7 @@ import pytest
 from models.layers import TransformerBlock
 from tests.layer_checks import Case, check_case, to_numpy
 from tests.models import numpy_reference as reference
+from tests.models.heads_reference import check_padding
 
 STATES = np.random.default_rng(7).normal(size=(4, 5, 4)).astype("float32")
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 0]], "bool")
@@ -57,26 +58,8 @@ def test_layer_passes_the_harness(case: str, tmp_path: Path) -> None:
     check_case(CASES[case], tmp_path)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"num_heads": 0},
-        {"num_heads": 1, "key_dim": 0},
-        {"num_heads": 1, "ff_dim": 0},
-        {"num_heads": 1, "window": 0},
-        {"num_heads": 1, "dropout": 1.0},
-        {"num_heads": 1, "attention_dropout": -0.1},
-        {"num_heads": 1, "norm": "between"},
-    ],
-    ids=repr,
-)
-def test_an_invalid_argument_says_what_was_expected(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"Expected .*Received"):
-        TransformerBlock(**arguments)
-
-
-def test_features_that_the_heads_do_not_divide_say_what_was_expected() -> None:
-    with pytest.raises(ValueError, match=r"Expected features that num_heads divides.*Received 4 .*num_heads=3"):
+def test_features_not_divisible_by_the_heads_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"Expected features divisible by num_heads.*Received 4 .*num_heads=3"):
         TransformerBlock(3).build((None, None, 4))
     assert TransformerBlock(3, key_dim=2)(STATES).shape == STATES.shape
 
@@ -85,13 +68,13 @@ def test_features_that_the_heads_do_not_divide_say_what_was_expected() -> None:
 
 
 def test_transformer_block_by_hand() -> None:
-    """One head that looks at all alike and takes over what it sees; nothing is thought about it."""
+    """One head with uniform weights and identity values; the feed-forward network is zero."""
     eye, nothing = np.eye(2), np.zeros((2, 2))
     layer = TransformerBlock(1, ff_dim=2, norm="pre", use_bias=False)
     layer.build((None, None, 2))
     norm = [np.ones(2), np.zeros(2)]
     layer.set_weights([nothing, nothing, eye, eye, *norm, nothing, nothing, *norm])
-    # Normalised they are (-1, 1), (-1, 1) and (1, -1): a mean of (-1, 1) / 3.
+    # Normalised states are (-1, 1), (-1, 1) and (1, -1), with mean (-1, 1) / 3.
     states, mask = np.array([[[1, 3], [0, 4], [9, 3], [9, 9]]], "float32"), np.array([[1, 1, 1, 0]], bool)
     output, scores = layer(states, mask=mask, return_attention_scores=True)
     np.testing.assert_allclose(to_numpy(scores)[0, 0, :3], [[1 / 3, 1 / 3, 1 / 3, 0]] * 3, atol=1e-6)
@@ -101,7 +84,7 @@ def test_transformer_block_by_hand() -> None:
 
 
 def one_text(states: np.ndarray, looks: np.ndarray, heads: int, norm: str, weights: list[np.ndarray]) -> Any:
-    """output[tokens, features] and maps[heads, query, key], token by token and head by head."""
+    """Compute output[tokens, features] and maps[heads, query, key] token by token and head by head."""
     query, key, value, output = weights[0:2], weights[2:4], weights[4:6], weights[6:8]
     (first_norm, first, second, second_norm) = (weights[start : start + 2] for start in (8, 10, 12, 14))
 
@@ -111,7 +94,7 @@ def one_text(states: np.ndarray, looks: np.ndarray, heads: int, norm: str, weigh
     def normalised(vector: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> np.ndarray:
         return (vector - vector.mean()) / np.sqrt(vector.var() + 1e-6) * gamma + beta
 
-    def think(vector: np.ndarray) -> np.ndarray:
+    def feed_forward(vector: np.ndarray) -> np.ndarray:
         hidden = linear(vector, *first)
         gelu = [each * (1 + math.erf(each / math.sqrt(2))) / 2 for each in hidden]
         return linear(np.array(gelu), *second)
@@ -129,10 +112,10 @@ def one_text(states: np.ndarray, looks: np.ndarray, heads: int, norm: str, weigh
             continue
         if norm == "pre":
             between = state + attended
-            result[t] = between + think(normalised(between, *second_norm))
+            result[t] = between + feed_forward(normalised(between, *second_norm))
         else:
             between = normalised(state + attended, *first_norm)
-            result[t] = normalised(between + think(between), *second_norm)
+            result[t] = normalised(between + feed_forward(between), *second_norm)
     return result, maps
 
 
@@ -163,24 +146,15 @@ def drawn(layer: TransformerBlock) -> TransformerBlock:
     return layer
 
 
-# --- what the options promise ---
+# --- options ---
 
 
 @pytest.mark.parametrize("arguments", [{}, {"norm": "pre"}, {"window": 2}, {"window": 2, "causal": True}], ids=repr)
-def test_answers_do_not_depend_on_where_padding_stands(arguments: dict[str, Any]) -> None:
-    layer = drawn(TransformerBlock(2, **arguments))
-    text, junk = STATES[:1, :3], np.full((1, 2, 4), 7, "float32")
-    alone, map_alone = (to_numpy(each) for each in layer(text, return_attention_scores=True))
-    for left, right in ((0, 2), (2, 0), (1, 1)):
-        padded = np.concatenate([junk[:, :left], text, junk[:, :right]], axis=1)
-        mask = np.array([[False] * left + [True] * 3 + [False] * right])
-        output, scores = (to_numpy(each) for each in layer(padded, mask=mask, return_attention_scores=True))
-        there = slice(left, left + 3)
-        np.testing.assert_allclose(output[:, there], alone, atol=1e-5)
-        np.testing.assert_allclose(scores[:, :, there, there], map_alone, atol=1e-6)
+def test_the_side_of_the_padding_does_not_matter(arguments: dict[str, Any]) -> None:
+    check_padding(drawn(TransformerBlock(2, **arguments)), STATES[:1, :3])
 
 
-def test_a_window_as_wide_as_the_text_is_no_window() -> None:
+def test_a_window_as_wide_as_the_text_equals_no_window() -> None:
     for causal in (False, True):
         whole, windowed = (drawn(TransformerBlock(2, causal=causal, window=window)) for window in (None, 5))
         for one, other in zip(
@@ -191,7 +165,7 @@ def test_a_window_as_wide_as_the_text_is_no_window() -> None:
 
 @pytest.mark.parametrize("rates", [{"dropout": 0.5}, {"attention_dropout": 0.5}], ids=repr)
 @pytest.mark.parametrize("window", [None, 2])
-def test_dropout_is_of_training_alone_and_never_of_the_maps(rates: dict[str, float], window: int | None) -> None:
+def test_dropout_applies_only_in_training_and_never_to_the_maps(rates: dict[str, float], window: int | None) -> None:
     layer = drawn(TransformerBlock(2, window=window, **rates))
     still, maps = (to_numpy(each) for each in layer(STATES, mask=MASK, training=False, return_attention_scores=True))
     again = to_numpy(layer(STATES, mask=MASK))
@@ -204,7 +178,7 @@ def test_dropout_is_of_training_alone_and_never_of_the_maps(rates: dict[str, flo
     np.testing.assert_array_equal(maps_in_training, maps)
 
 
-def test_kernels_of_one_shape_start_apart() -> None:
+def test_kernels_of_one_shape_start_different() -> None:
     layer = TransformerBlock(2, kernel_initializer=keras.initializers.GlorotUniform())
     layer.build((None, None, 4))
     kernels = [to_numpy(each.kernel) for each in (layer.query, layer.key, layer.value, layer.attention_output)]

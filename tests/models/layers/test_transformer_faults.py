@@ -1,4 +1,4 @@
-"""What goes wrong in the published `SelfAttentionLayer`, meant as a block of a Transformer, and does not in ours."""
+"""Faults of the published `SelfAttentionLayer`, meant as a Transformer block, that ours does not have."""
 
 import inspect
 from typing import Any
@@ -13,12 +13,12 @@ from tests.layer_checks import to_numpy
 
 WIDTH, HEADS, SIZE = 128, 8, 64
 STATES = np.random.default_rng(7).normal(size=(2, 5, WIDTH)).astype("float32")
-# TensorFlow says so of shapes that do not fit.
+# TensorFlow's errors for shapes that do not fit.
 DOES_NOT_FIT = r"ncompatible shapes|evenly divide|requested shape|requires a multiple"
 
 
 class SelfAttentionLayer(keras.layers.Layer):
-    """As published, its indentation restored, `tf` for the same of `keras.ops`."""
+    """As published, with indentation restored and `keras.ops` for `tf`."""
 
     def __init__(self, num_heads: int = HEADS, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -51,7 +51,7 @@ def ours() -> TransformerBlock:
     return TransformerBlock(HEADS, key_dim=SIZE)
 
 
-def test_1_the_published_example_is_refused_for_its_units_and_ours_is_as_wide_as_its_input(
+def test_1_published_units_are_an_error_and_ours_keeps_the_input_width(
     ours: TransformerBlock,
 ) -> None:
     with pytest.raises(ValueError, match=r"Unrecognized keyword arguments.*units"):
@@ -59,20 +59,20 @@ def test_1_the_published_example_is_refused_for_its_units_and_ours_is_as_wide_as
     assert ours(STATES).shape == STATES.shape
 
 
-def test_2_the_published_width_cannot_be_set_nor_saved_and_ours_can(published: SelfAttentionLayer) -> None:
+def test_2_the_published_width_cannot_be_set_or_saved_and_ours_can(published: SelfAttentionLayer) -> None:
     assert "units" not in published.get_config()
-    assert published.dense_output.units == HEADS * SIZE  # whatever was wanted
+    assert published.dense_output.units == HEADS * SIZE  # whatever was given
     block = TransformerBlock(HEADS, SIZE, ff_dim=7)
     assert TransformerBlock.from_config(block.get_config()).get_config() == block.get_config()
 
 
-def test_3_published_queries_keys_and_values_are_thirds_of_the_input_and_ours_read_all_of_it(
+def test_3_published_projections_read_a_third_of_the_input_and_ours_all(
     published: SelfAttentionLayer, ours: TransformerBlock
 ) -> None:
     with pytest.raises(Exception, match=DOES_NOT_FIT):
         published(STATES)
     other = STATES.copy()
-    other[:, 0, -1] += 5  # a feature that no published query would read
+    other[:, 0, -1] += 5  # a feature that no published query reads
     query, _, _ = ops.split(other[..., :126], 3, axis=-1)
     np.testing.assert_array_equal(to_numpy(query), STATES[..., :42])
     before, after = (to_numpy(ours(each, return_attention_scores=True)[1]) for each in (STATES, other))
@@ -93,7 +93,7 @@ def test_4_published_keys_and_values_are_swapped_and_ours_are_not(
     np.testing.assert_array_equal(same, maps)
 
 
-def test_5_what_was_published_as_the_weights_is_the_output_and_ours_are_weights(
+def test_5_the_published_weights_are_the_output_and_ours_are_weights(
     published: SelfAttentionLayer, ours: TransformerBlock
 ) -> None:
     attention_weights = published.attention_layer(STATES, STATES, STATES)
@@ -103,7 +103,7 @@ def test_5_what_was_published_as_the_weights_is_the_output_and_ours_are_weights(
     np.testing.assert_allclose(to_numpy(maps).sum(axis=-1), 1, atol=1e-5)
 
 
-def test_6_the_published_second_call_is_refused_and_ours_gives_output_and_maps_in_one(
+def test_6_the_published_second_call_fails_and_ours_returns_output_and_maps(
     published: SelfAttentionLayer, ours: TransformerBlock
 ) -> None:
     with pytest.raises(TypeError, match="attention_weights"):
@@ -113,32 +113,32 @@ def test_6_the_published_second_call_is_refused_and_ours_gives_output_and_maps_i
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_7_the_published_output_is_taken_apart_text_by_text_and_ours_is_not(
+def test_7_the_published_output_is_unpacked_along_the_batch_and_ours_is_not(
     published: SelfAttentionLayer, ours: TransformerBlock, batch: int
 ) -> None:
     states = np.repeat(STATES[:1], batch, axis=0)
     if batch == 2:
         out, _ = published.attention_layer(states, states)
-        assert out.shape == (5, WIDTH)  # the first text; the second is thrown away
+        assert out.shape == (5, WIDTH)  # the first text; the second is lost
     else:
         with pytest.raises(ValueError, match="values to unpack"):
             out, _ = published.attention_layer(states, states)
     assert ours(states).shape == states.shape
 
 
-def test_8_the_published_reshape_has_a_shape_inside_a_shape_and_ours_keeps_any_number_of_tokens(
+def test_8_the_published_reshape_fails_and_ours_takes_any_number_of_tokens(
     published: SelfAttentionLayer, ours: TransformerBlock
 ) -> None:
     out = published.attention_layer(STATES, STATES)
     with pytest.raises((TypeError, ValueError)):
         ops.reshape(out, [-1, out.shape, HEADS, SIZE])
-    with pytest.raises(Exception, match=DOES_NOT_FIT):  # nor are there heads left to part
+    with pytest.raises(Exception, match=DOES_NOT_FIT):  # there are no heads left to split
         ops.reshape(out, [2, out.shape[1], HEADS, SIZE])
     for tokens in (1, 3, 5):
         assert ours(STATES[:, :tokens]).shape == (2, tokens, WIDTH)
 
 
-def test_9_the_published_heads_are_never_put_together_again_and_ours_are(
+def test_9_the_published_heads_are_never_merged_and_ours_are(
     published: SelfAttentionLayer, ours: TransformerBlock
 ) -> None:
     heads = np.zeros((2, HEADS, 5, SIZE), "float32")
@@ -148,7 +148,7 @@ def test_9_the_published_heads_are_never_put_together_again_and_ours_are(
     assert ours.attention_output.kernel.shape == (HEADS * SIZE, WIDTH)
 
 
-def test_10_the_published_projection_is_wider_than_its_residual_and_ours_comes_back_to_it(
+def test_10_the_published_projection_does_not_fit_the_residual_and_ours_does(
     published: SelfAttentionLayer, ours: TransformerBlock
 ) -> None:
     with pytest.raises(Exception, match=DOES_NOT_FIT):
@@ -157,20 +157,20 @@ def test_10_the_published_projection_is_wider_than_its_residual_and_ours_comes_b
     assert ours(STATES).shape == STATES.shape
 
 
-def test_11_the_published_feed_forward_is_one_linear_layer_of_another_width_and_ours_is_two_with_a_bend(
+def test_11_the_published_feed_forward_is_linear_and_ours_is_not(
     published: SelfAttentionLayer, ours: TransformerBlock
 ) -> None:
-    out = np.repeat(STATES, 4, axis=-1)  # as wide as dense_proj makes it
+    out = np.repeat(STATES, 4, axis=-1)  # the width of dense_proj
     with pytest.raises(Exception, match=DOES_NOT_FIT):
         ops.add(out, keras.layers.Dense(WIDTH)(out))
-    bend = [to_numpy(published.dense_output(each)) for each in (out, -out)]
-    np.testing.assert_allclose(bend[0], -bend[1], atol=1e-5)
+    outputs = [to_numpy(published.dense_output(each)) for each in (out, -out)]
+    np.testing.assert_allclose(outputs[0], -outputs[1], atol=1e-5)
     ours(STATES)
-    bend = [to_numpy(ours.feed_forward_output(ours.feed_forward(each))) for each in (STATES, -STATES)]
-    assert np.abs(bend[0] + bend[1]).max() > 0.1
+    outputs = [to_numpy(ours.feed_forward_output(ours.feed_forward(each))) for each in (STATES, -STATES)]
+    assert np.abs(outputs[0] + outputs[1]).max() > 0.1
 
 
-def test_12_the_published_layer_has_no_mask_no_dropout_and_no_training_and_ours_has(ours: TransformerBlock) -> None:
+def test_12_the_published_layer_has_no_mask_or_dropout_and_ours_has(ours: TransformerBlock) -> None:
     assert set(inspect.signature(SelfAttentionLayer.call).parameters) == {"self", "inputs"}
     mask = np.array([[True] * 3 + [False] * 2] * 2)
     alone, padded = (to_numpy(each) for each in (ours(STATES[:, :3]), ours(STATES, mask=mask)))
@@ -180,8 +180,8 @@ def test_12_the_published_layer_has_no_mask_no_dropout_and_no_training_and_ours_
     assert np.abs(to_numpy(dropping(STATES, training=True)) - to_numpy(dropping(STATES))).max() > 0.1
 
 
-def test_13_a_flattened_text_of_unknown_length_is_refused_and_a_pooled_one_is_not(ours: TransformerBlock) -> None:
-    inputs = keras.Input((None, WIDTH))  # published as of length 128, which is its width
+def test_13_flattening_an_unknown_length_fails_and_pooling_works(ours: TransformerBlock) -> None:
+    inputs = keras.Input((None, WIDTH))  # the published length of 128 is the width
     flat = keras.layers.Flatten()(inputs)
     assert flat.shape == (None, None)
     with pytest.raises(ValueError, match="fully-defined"):
@@ -191,7 +191,7 @@ def test_13_a_flattened_text_of_unknown_length_is_refused_and_a_pooled_one_is_no
         assert model(STATES[:, :tokens]).shape == (2, 1)
 
 
-def test_14_the_published_example_has_a_shape_for_a_length_and_ours_takes_one_text_of_any(
+def test_14_the_published_example_input_is_invalid(
     ours: TransformerBlock,
 ) -> None:
     input_shape = (None, WIDTH)
@@ -200,18 +200,18 @@ def test_14_the_published_example_has_a_shape_for_a_length_and_ours_takes_one_te
     assert ours(keras.random.uniform((1, 9, WIDTH))).shape == (1, 9, WIDTH)
 
 
-def test_15_the_published_text_does_not_compile_and_keras_ships_no_transformer() -> None:
+def test_15_the_published_code_does_not_compile_and_keras_has_no_transformer() -> None:
     with pytest.raises(IndentationError):
         compile("class SelfAttentionLayer(Layer):\ndef __init__(self):\nsuper().__init__()\n", "published", "exec")
     shipped = [*dir(keras.applications), *dir(keras.layers)]
     assert not [name for name in shipped if any(part in name.lower() for part in ("transformer", "bert", "gpt"))]
 
 
-def test_the_second_snippet_is_made_but_does_not_run_and_an_attention_over_all_states_does(
+def test_the_second_published_snippet_does_not_run(
     ours: TransformerBlock,
 ) -> None:
     texts, others = keras.Input((10, 20)), keras.Input((30,))
-    last = keras.layers.LSTM(32)(texts)  # the last state alone: there are no positions left to attend to
+    last = keras.layers.LSTM(32)(texts)  # only the last state: no positions remain to attend to
     broken = keras.Model([texts, others], keras.layers.Dense(1)(keras.layers.Attention()([last, others])))
     with pytest.raises(Exception, match="ncompatible"):
         broken([np.ones((2, 10, 20), "float32"), np.ones((2, 30), "float32")])

@@ -1,4 +1,4 @@
-"""The clients against a real service, and against one that fails by script."""
+"""The clients against a real service, and against a scripted one that fails."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ REVIEW = "I did not like it, café 🎬!"
 
 
 class Both:
-    """The two clients behind one face: what holds for one holds for the other."""
+    """One synchronous interface to both clients, to run every test on each."""
 
     def __init__(self, asynchronous: bool, url: str, **options: Any) -> None:
         self._asynchronous, self._arguments = asynchronous, ((url,), options)
@@ -54,7 +54,7 @@ def connect(request: pytest.FixtureRequest) -> Callable[..., Both]:
 
 
 class ScriptedService:
-    """Answers from a list of (status, headers, body), one after the other; the last one again and again."""
+    """Gives the scripted answers (status, headers, body) in turn, and repeats the last. None hangs up."""
 
     def __init__(self, *script: tuple[int, dict[str, str], bytes] | None) -> None:
         self.script = list(script)
@@ -66,7 +66,7 @@ class ScriptedService:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.requests.append((time.monotonic(), dict(self.headers), body))
                 answer = outer.script.pop(0) if len(outer.script) > 1 else outer.script[0]
-                if answer is None:  # hang up
+                if answer is None:
                     self.close_connection = True
                     return
                 status, headers, content = answer
@@ -156,7 +156,7 @@ def test_predictions_are_typed_and_index_the_text(service: RunningService, conne
     assert prediction.truncation.tokens_total == len(prediction.tokens)
 
 
-def test_many_texts_keep_their_order_and_options_arrive(service: RunningService, connect: Callable[..., Both]) -> None:
+def test_many_texts_keep_their_order_and_options(service: RunningService, connect: Callable[..., Both]) -> None:
     client = connect(service.url)
     many = client.predict_many(["dull", "zzz qqq", "superb film"], model="stars", top_tokens=1)
     assert [len(prediction.tokens) for prediction in many] == [1, 1, 1]
@@ -186,17 +186,17 @@ def test_problems_carry_their_document(service: RunningService, connect: Callabl
     for missing in ("nope", "a/b", "..", "é?#"):
         with pytest.raises(NotFound):
             client.model(missing)
-    assert problem.request_id in service.log  # lines are written once their answers are: surely before the next one
+    assert problem.request_id in service.log  # a request is logged before the next one is answered
     with pytest.raises(NotFound, match="'default', 'stars'"):
         client.predict("fine", model="nope")
 
 
-def test_one_text_for_many_is_a_mistake_told_at_once(connect: Callable[..., Both]) -> None:
+def test_a_string_for_predict_many_is_an_error(connect: Callable[..., Both]) -> None:
     with pytest.raises(TypeError, match="use predict for one text"):
         connect("http://127.0.0.1:9").predict_many("text")
 
 
-def test_a_key_is_sent_and_its_lack_is_told(
+def test_a_key_is_sent_and_a_missing_one_is_an_error(
     scripted: Callable[..., ScriptedService], connect: Callable[..., Both]
 ) -> None:
     service = scripted(SUCCESS)
@@ -206,7 +206,7 @@ def test_a_key_is_sent_and_its_lack_is_told(
         connect(scripted((401, {}, b"{}")).url).predict("t")
 
 
-def test_a_busy_service_is_asked_again_when_it_said(
+def test_a_busy_service_is_retried_after_the_requested_time(
     scripted: Callable[..., ScriptedService], connect: Callable[..., Both]
 ) -> None:
     service = scripted(BUSY, SUCCESS)
@@ -216,7 +216,7 @@ def test_a_busy_service_is_asked_again_when_it_said(
     assert body == again
 
 
-def test_broken_connections_and_503_are_tried_again(
+def test_broken_connections_and_503_are_retried(
     scripted: Callable[..., ScriptedService], connect: Callable[..., Both]
 ) -> None:
     service = scripted(None, DOWN, SUCCESS)
@@ -236,7 +236,7 @@ def test_retries_end(scripted: Callable[..., ScriptedService], connect: Callable
     assert len(service.requests) == 2
 
 
-def test_nobody_waits_longer_than_they_chose(
+def test_a_wait_above_the_limit_is_an_error_at_once(
     scripted: Callable[..., ScriptedService], connect: Callable[..., Both]
 ) -> None:
     service = scripted((429, {"Retry-After": "3600"}, b"not even JSON"))
@@ -247,9 +247,7 @@ def test_nobody_waits_longer_than_they_chose(
     assert len(service.requests) == 1
 
 
-def test_what_a_retry_cannot_mend_is_not_retried(
-    scripted: Callable[..., ScriptedService], connect: Callable[..., Both]
-) -> None:
+def test_other_errors_are_not_retried(scripted: Callable[..., ScriptedService], connect: Callable[..., Both]) -> None:
     for status, error in ((422, RequestRefused), (500, ServiceUnavailable), (504, ServiceUnavailable)):
         service = scripted((status, {}, b"<html>a proxy's page</html>"))
         with pytest.raises(error, match="a proxy's page"):

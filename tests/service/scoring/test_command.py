@@ -20,7 +20,7 @@ FULL = Path("/dev/full")
 PAGE = (ROOT / "docs" / "scoring.md").read_text(encoding="utf-8")
 
 
-def test_the_example_of_the_page_gives_what_is_shown(tmp_path: Path) -> None:
+def test_the_example_of_the_page_is_true(tmp_path: Path) -> None:
     before, after = re.findall(r"^```csv\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "reviews.csv").write_text(before)
     place = tmp_path / "scored.csv"
@@ -56,7 +56,7 @@ def test_streams(models_dir: Path) -> None:
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no device here is always full")
-def test_what_went_to_standard_output_cannot_be_gone_on_with(models_dir: Path) -> None:
+def test_an_error_on_standard_output_does_not_suggest_resuming(models_dir: Path) -> None:
     with FULL.open("wb") as full:
         done = heed(models_dir, "score", "-", "-o", "-", stdin=b'{"text": "A dull film."}\n', stdout=full)
     assert done.returncode == 2
@@ -74,7 +74,9 @@ def test_what_went_to_standard_output_cannot_be_gone_on_with(models_dir: Path) -
     ],
     ids=lambda value: " ".join(value)[-20:],
 )
-def test_a_mistake_is_told_in_a_line(models_dir: Path, tmp_path: Path, arguments: list[str], expected: str) -> None:
+def test_a_mistake_gives_a_one_line_error(
+    models_dir: Path, tmp_path: Path, arguments: list[str], expected: str
+) -> None:
     write(tmp_path / "in.csv")
     placed = [str(tmp_path / each) if each.startswith(("in.", "out.")) else each for each in arguments]
     done = heed(models_dir, "score", *placed)

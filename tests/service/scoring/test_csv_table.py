@@ -1,4 +1,4 @@
-"""CSV: what was written is read again, and a row that was CSV is not respelled."""
+"""CSV: written rows are read back, and CSV rows keep their spelling."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ def read(content: bytes, window_rows: int = 3) -> list[Window]:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(FIELDS, FIELDS), max_size=8))
-def test_what_is_written_is_read_again(rows: list[tuple[str, str]]) -> None:
+def test_written_rows_are_read_back(rows: list[tuple[str, str]]) -> None:
     window = Window(
         [None] * len(rows), [None] * len(rows), CsvRows([[]] * len(rows), [None] * len(rows), ";"), {}, None
     )
@@ -40,7 +40,7 @@ def test_what_is_written_is_read_again(rows: list[tuple[str, str]]) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(FIELDS, FIELDS), max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans())
-def test_a_row_stays_as_it_was_spelled(rows: list[tuple[str, str]], end: str, quoted: bool) -> None:
+def test_a_row_keeps_its_spelling(rows: list[tuple[str, str]], end: str, quoted: bool) -> None:
     buffer = io.StringIO()
     quoting = csv.QUOTE_ALL if quoted or any("\r" in field for row in rows for field in row) else csv.QUOTE_MINIMAL
     csv.writer(buffer, lineterminator=end, quoting=quoting).writerows(rows)

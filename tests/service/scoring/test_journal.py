@@ -1,4 +1,4 @@
-"""The journal: whatever a kill leaves of its last line, all lines before it stand."""
+"""The journal: a kill may damage its last line, but no earlier one."""
 
 from io import FileIO
 from pathlib import Path
@@ -20,7 +20,7 @@ ENTRIES = st.lists(
 
 
 def written(path: Path, entries: list[dict[str, Any]]) -> list[int]:
-    """Write the entries; the size of the file after each."""
+    """Write the entries. Returns the size of the file after each."""
     journal = Journal.open(path)
     sizes = []
     for entry in entries:
@@ -32,7 +32,7 @@ def written(path: Path, entries: list[dict[str, Any]]) -> list[int]:
 
 @settings(max_examples=60, deadline=None)
 @given(entries=ENTRIES, share=st.floats(0, 1))
-def test_a_journal_that_was_cut_anywhere_holds_the_lines_before(entries: list[dict[str, Any]], share: float) -> None:
+def test_a_truncated_journal_keeps_the_lines_before_the_cut(entries: list[dict[str, Any]], share: float) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "journal"
         sizes = written(path, entries)
@@ -51,7 +51,7 @@ def test_a_journal_that_was_cut_anywhere_holds_the_lines_before(entries: list[di
 
 @settings(max_examples=60, deadline=None)
 @given(entries=ENTRIES, share=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
-def test_a_changed_byte_ends_what_is_believed(entries: list[dict[str, Any]], share: float, bits: int) -> None:
+def test_a_changed_byte_drops_its_line_and_all_after_it(entries: list[dict[str, Any]], share: float, bits: int) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "journal"
         sizes = written(path, entries)
@@ -71,7 +71,7 @@ class NearlyFull(FileIO):
         return super().write(memoryview(content)[:7])
 
 
-def test_a_disk_that_takes_less_gets_the_rest_of_a_line(tmp_path: Path) -> None:
+def test_a_partial_write_is_completed(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal = Journal(path, NearlyFull(path, "ab"), [])
     entries = [{"rows": number, "mark": {"position": 10**number}} for number in range(3)]
@@ -83,9 +83,9 @@ def test_a_disk_that_takes_less_gets_the_rest_of_a_line(tmp_path: Path) -> None:
     again.close()
 
 
-def test_one_run_at_a_time(tmp_path: Path) -> None:
+def test_only_one_run_at_a_time(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "journal")
-    with pytest.raises(ScoreError, match="no other run"):
+    with pytest.raises(ScoreError, match="another run is writing"):
         Journal.open(tmp_path / "journal")
     journal.close()
     Journal.open(tmp_path / "journal").close()

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: nothing is lost, nothing is there twice."""
+"""SIGKILL at random moments: nothing is lost or duplicated."""
 
 import json
 import os
@@ -24,20 +24,20 @@ MOST_WINDOWS_A_LIFE = 8
 
 
 class Forking:
-    """`tests.service.scoring.forking`, spoken to."""
+    """Client of `tests.service.scoring.forking`."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def start(self, *arguments: str) -> int:
-        """Run the command; its process."""
+        """Run the command. Returns its process id."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(arguments) + "\n")
         self._process.stdin.flush()
         return self._answer()
 
     def status(self) -> int:
-        """Wait for the end of what was started."""
+        """Wait for the command. Returns its exit status."""
         return self._answer()
 
     def _answer(self) -> int:
@@ -62,7 +62,7 @@ def forking(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def kill_after(process: int, journal: Path, windows: int, seconds: float) -> None:
-    """Kill it, once its journal has grown by so many lines and some time has passed; or not, if it ends before."""
+    """Kill the process once its journal has grown by `windows` lines and `seconds` have passed."""
     before = journal.stat().st_size if journal.exists() else 0
     wanted = before + 150 * windows
     while (journal.stat().st_size if journal.exists() else 0) < wanted and Path(f"/proc/{process}").exists():
@@ -73,7 +73,7 @@ def kill_after(process: int, journal: Path, windows: int, seconds: float) -> Non
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="watches processes through /proc")
 @pytest.mark.parametrize("kind", ["csv.gz", "parquet"])
-def test_ten_kills_leave_the_output_of_an_unbroken_run(forking: Forking, tmp_path: Path, kind: str) -> None:
+def test_ten_kills_give_the_output_of_an_uninterrupted_run(forking: Forking, tmp_path: Path, kind: str) -> None:
     generator = random.Random(time.time_ns())
     rows = [
         {"id": number, "text": " ".join(generator.choices(SENTENCES, k=generator.randrange(4)))}

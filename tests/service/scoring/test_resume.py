@@ -1,4 +1,4 @@
-"""Runs that were stopped: gone on with where they can be, refused where they would write something else."""
+"""Stopped runs are resumed, or rejected if they would write something else."""
 
 import errno
 import gzip
@@ -19,16 +19,16 @@ from tests.service.scoring.test_run import ROWS, read, write
 
 KINDS = ("csv", "jsonl.gz", "parquet")
 ENDING = ("os.replace", "Path.unlink", "Journal.remove")
-"""The steps by which an output gets its name, as `service.scoring.output` calls them."""
+"""The steps of finishing an output, by their names in `service.scoring.output`."""
 
 
 class Stopped(BaseException):
-    """The end of a process, as far as this one can know it."""
+    """Simulates the end of the process."""
 
 
 @contextmanager
 def stopping(step: str, after: int) -> Iterator[None]:
-    """The run stops in `FileOutput.step`, before it begins for the time after `after`."""
+    """Stop the run at the call of `FileOutput.step` that follows `after` calls."""
     original = getattr(FileOutput, step)
     left = after
 
@@ -46,7 +46,7 @@ def stopping(step: str, after: int) -> Iterator[None]:
 
 @contextmanager
 def ending_at(step: str) -> Iterator[None]:
-    """The run stops instead of this one of the `ENDING` steps."""
+    """Stop the run at one of the `ENDING` steps."""
 
     def stop(*arguments: Any, **options: Any) -> None:
         raise Stopped
@@ -56,8 +56,8 @@ def ending_at(step: str) -> Iterator[None]:
         yield
 
 
-def test_behind_a_window_that_could_not_be_written_nothing_is(score_file: Score, tmp_path: Path) -> None:
-    """A disk that is full for one window only must not leave a hole for `resume` to go on behind."""
+def test_nothing_is_written_after_a_failed_window(score_file: Score, tmp_path: Path) -> None:
+    """A temporarily full disk must not leave a gap before the rows that `resume` adds."""
     source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
     score_file(source, tmp_path / "whole.csv", window_rows=1)
     original = FileOutput.commit
@@ -85,7 +85,7 @@ def stopped_run(score_file: Score, source: Path, place: Path, *, after: int = 2,
 
 @pytest.mark.parametrize("after", KINDS)
 @pytest.mark.parametrize("before", KINDS)
-def test_a_stopped_run_goes_on_to_the_bytes_of_an_unbroken_one(
+def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(
     score_file: Score, tmp_path: Path, before: str, after: str
 ) -> None:
     source = write(tmp_path / f"in.{before}")
@@ -94,7 +94,7 @@ def test_a_stopped_run_goes_on_to_the_bytes_of_an_unbroken_one(
     for windows in (0, 2, 1):
         with stopping("commit", windows), pytest.raises(Stopped):
             score_file(source, place, tokens=True, resume=True)
-        with partial_of(place).open("ab") as stream:  # what was written when the kill came, and is in no journal
+        with partial_of(place).open("ab") as stream:  # written before the kill, but not in the journal
             stream.write(b"half a row")
     assert score_file(source, place, tokens=True, resume=True) == (len(ROWS), 0)
     assert place.read_bytes() == (tmp_path / f"whole.{after}").read_bytes()
@@ -104,7 +104,7 @@ def test_a_stopped_run_goes_on_to_the_bytes_of_an_unbroken_one(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("step", ["_record", "finish"])
-def test_the_end_can_be_done_again(score_file: Score, tmp_path: Path, kind: str, step: str) -> None:
+def test_finishing_can_be_repeated(score_file: Score, tmp_path: Path, kind: str, step: str) -> None:
     source, place = write(tmp_path / "in.csv"), tmp_path / f"out.{kind}"
     score_file(source, tmp_path / f"whole.{kind}")
     with stopping(step, 6 if step == "_record" else 0), pytest.raises(Stopped):  # 23 rows are 6 windows of 4
@@ -115,9 +115,7 @@ def test_the_end_can_be_done_again(score_file: Score, tmp_path: Path, kind: str,
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("step", ENDING)
-def test_a_kill_between_two_steps_of_the_end_loses_nothing(
-    score_file: Score, tmp_path: Path, kind: str, step: str
-) -> None:
+def test_a_kill_while_finishing_loses_nothing(score_file: Score, tmp_path: Path, kind: str, step: str) -> None:
     source, place = write(tmp_path / "in.csv"), tmp_path / f"out.{kind}"
     score_file(source, tmp_path / f"whole.{kind}")
     with ending_at(step), pytest.raises(Stopped):
@@ -129,7 +127,7 @@ def test_a_kill_between_two_steps_of_the_end_loses_nothing(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("step", ENDING)
-def test_a_table_without_rows_ends_once(score_file: Score, tmp_path: Path, kind: str, step: str) -> None:
+def test_a_table_without_rows_finishes_after_a_kill(score_file: Score, tmp_path: Path, kind: str, step: str) -> None:
     source, place = tmp_path / "in.csv", tmp_path / f"out.{kind}"
     source.write_text("id,text\n")
     score_file(source, tmp_path / f"whole.{kind}")
@@ -140,7 +138,7 @@ def test_a_table_without_rows_ends_once(score_file: Score, tmp_path: Path, kind:
     assert not journal_of(place).exists()
 
 
-def test_an_unfinished_run_and_an_output_are_not_overwritten_by_accident(score_file: Score, tmp_path: Path) -> None:
+def test_an_unfinished_run_or_an_output_is_not_overwritten_by_accident(score_file: Score, tmp_path: Path) -> None:
     source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
     stopped_run(score_file, source, place)
     before = partial_of(place).read_bytes(), journal_of(place).read_bytes()
@@ -154,16 +152,16 @@ def test_an_unfinished_run_and_an_output_are_not_overwritten_by_accident(score_f
             score_file(source, place, **options)
     assert not journal_of(place).exists()
     stopped_run(score_file, source, place, force=True)
-    assert place.read_bytes() == whole  # until the new one is all there
+    assert place.read_bytes() == whole  # until the new one is complete
     score_file(source, place, resume=True)
     assert place.read_bytes() == whole
 
 
-def test_a_file_that_came_meanwhile_is_not_replaced(score_file: Score, tmp_path: Path) -> None:
+def test_a_file_created_meanwhile_is_not_replaced(score_file: Score, tmp_path: Path) -> None:
     source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
     stopped_run(score_file, source, place)
     place.write_text("mine")
-    with pytest.raises(ScoreError, match="came after"):
+    with pytest.raises(ScoreError, match="created after"):
         score_file(source, place, resume=True)
     assert place.read_text() == "mine"
 
@@ -178,7 +176,7 @@ def test_a_file_that_came_meanwhile_is_not_replaced(score_file: Score, tmp_path:
         ("window_rows", 8, "--window-rows was 4 and is 8"),
     ],
 )
-def test_other_options_are_refused(score_file: Score, tmp_path: Path, option: str, value: Any, shown: str) -> None:
+def test_changed_options_are_an_error(score_file: Score, tmp_path: Path, option: str, value: Any, shown: str) -> None:
     source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
     stopped_run(score_file, source, place)
     with pytest.raises(ScoreError, match=shown):
@@ -191,18 +189,18 @@ def changed(kind: str, source: Path, row: int, text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_input_that_changed_is_refused(score_file: Score, tmp_path: Path, kind: str) -> None:
+def test_a_changed_input_is_an_error(score_file: Score, tmp_path: Path, kind: str) -> None:
     source, place = write(tmp_path / f"in.{kind}"), tmp_path / "out.csv"
     stopped_run(score_file, source, place)
     changed(kind, source, 5, "Another text.")
-    with pytest.raises(ScoreError, match=r"has changed since|input was"):
+    with pytest.raises(ScoreError, match=r"have changed since|input was"):
         score_file(source, place, resume=True)
     write(source)
     score_file(source, place, resume=True)
     assert [row["text"] for row in read(place)] == [row["text"] for row in ROWS]
 
 
-def test_rows_behind_the_place_may_change(score_file: Score, tmp_path: Path) -> None:
+def test_rows_not_yet_read_may_change(score_file: Score, tmp_path: Path) -> None:
     source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
     stopped_run(score_file, source, place)
     changed("csv", source, 20, "Another text.")
@@ -211,15 +209,15 @@ def test_rows_behind_the_place_may_change(score_file: Score, tmp_path: Path) -> 
     assert place.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-def test_an_input_that_is_shorter_now_is_refused(score_file: Score, tmp_path: Path) -> None:
+def test_a_shortened_input_is_an_error(score_file: Score, tmp_path: Path) -> None:
     source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
     stopped_run(score_file, source, place)
     write(source, ROWS[:6])
-    with pytest.raises(ScoreError, match="has changed since"):
+    with pytest.raises(ScoreError, match="have changed since"):
         score_file(source, place, resume=True)
 
 
-def test_an_output_that_lost_bytes_is_refused(score_file: Score, tmp_path: Path) -> None:
+def test_an_output_that_lost_bytes_is_an_error(score_file: Score, tmp_path: Path) -> None:
     source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
     stopped_run(score_file, source, place)
     partial_of(place).write_bytes(partial_of(place).read_bytes()[:10])
@@ -239,7 +237,7 @@ def test_a_partial_output_without_a_journal_is_not_overwritten(score_file: Score
             score_file(source, place, **options)
 
 
-def test_a_run_that_cannot_be_read_on_keeps_what_is_written(score_file: Score, tmp_path: Path) -> None:
+def test_an_unreadable_input_keeps_the_written_rows(score_file: Score, tmp_path: Path) -> None:
     source, place = tmp_path / "in.jsonl.gz", tmp_path / "out.jsonl"
     good = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
     source.write_bytes(gzip.compress(good))
@@ -253,6 +251,6 @@ def test_a_run_that_cannot_be_read_on_keeps_what_is_written(score_file: Score, t
     assert score_file(source, place, resume=True) == (len(ROWS), 0)
 
 
-def test_standard_output_cannot_be_gone_on_with(score_file: Score, tmp_path: Path) -> None:
+def test_standard_output_cannot_be_resumed(score_file: Score, tmp_path: Path) -> None:
     with pytest.raises(ScoreError, match="--resume"):
         score_file(write(tmp_path / "in.csv"), "-", resume=True)

@@ -8,6 +8,7 @@ import pytest
 from models.layers import MultiHeadAttention
 from tests.layer_checks import Case, check_case, to_numpy
 from tests.models import numpy_reference as reference
+from tests.models.heads_reference import check_padding, float64
 
 GENERATOR = np.random.default_rng(7)
 STATES = GENERATOR.normal(size=(4, 5, 4)).astype("float32")
@@ -16,7 +17,7 @@ KEYS = GENERATOR.normal(size=(4, 6, 3)).astype("float32")
 VALUES = GENERATOR.normal(size=(4, 6, 4)).astype("float32")
 KEY_MASK = np.array([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0]], "bool")
 OFFSETS = np.subtract.outer(np.arange(5), np.arange(5))  # query - key
-OF_NO_EFFECT = frozenset({"key_bias"})  # it moves all the scores of a query alike
+OF_NO_EFFECT = frozenset({"key_bias"})  # cancels in the softmax
 
 CASES = {
     "multi_head_attention": Case(
@@ -72,12 +73,8 @@ def test_layer_passes_the_harness(case: str, tmp_path: Path) -> None:
     check_case(CASES[case], tmp_path)
 
 
-def float64(*tensors: Any) -> list[np.ndarray]:
-    return [to_numpy(tensor).astype("float64") for tensor in tensors]
-
-
 def weighted(layer: MultiHeadAttention, *shapes: tuple[int | None, ...]) -> MultiHeadAttention:
-    """Built, with biases that are not zero."""
+    """Build the layer with random weights."""
     layer.build(list(shapes) if len(shapes) > 1 else shapes[0])
     layer.set_weights([GENERATOR.normal(size=weight.shape) for weight in layer.weights])
     return layer
@@ -86,7 +83,7 @@ def weighted(layer: MultiHeadAttention, *shapes: tuple[int | None, ...]) -> Mult
 def one_text(
     inputs: list[np.ndarray], looks: np.ndarray, heads: int, weights: list[np.ndarray], activation: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """output[query, features] before padding is set to zero, and maps[heads, query, key], head by head."""
+    """Compute output[query, features] before masking, and maps[heads, query, key], head by head."""
     activation = activation or (lambda values: values)
     maps = zip(weights[0:6:2], weights[1:6:2], strict=True)
     projected = [activation(states @ kernel + bias) for states, (kernel, bias) in zip(inputs, maps, strict=True)]
@@ -100,7 +97,7 @@ def one_text(
 def test_multi_head_attention_by_hand() -> None:
     layer = MultiHeadAttention(1)
     layer.build((None, None, 1))
-    # Queries are 1 throughout, keys ln 3 times the state and values twice it plus 1; halved and less 1 at the end.
+    # Queries are 1, keys ln 3 * x, values 2 x + 1, and the output projection is y / 2 - 1.
     weights = [[[0]], [1], [[np.log(3)]], [7], [[2]], [1], [[0.5]], [-1]]
     layer.set_weights([np.array(weight, "float32") for weight in weights])
     states, mask = np.array([[[1], [0], [9]]], "float32"), np.array([[True, True, False]])
@@ -146,17 +143,11 @@ def test_multi_head_attention_of_three_inputs_is_its_equation() -> None:
 
 
 @pytest.mark.parametrize("window", [None, 3])
-def test_answers_do_not_depend_on_where_padding_stands(window: int | None) -> None:
-    layer = weighted(MultiHeadAttention(2, window=window), STATES.shape)
-    real, pad = STATES[:1], np.full((1, 3, 4), 5, "float32")
-    expected = to_numpy(layer(real))
-    left = layer(np.concatenate([pad, real], axis=1), mask=np.array([[False] * 3 + [True] * 5]))
-    right = layer(np.concatenate([real, pad], axis=1), mask=np.array([[True] * 5 + [False] * 3]))
-    np.testing.assert_allclose(to_numpy(left)[:, 3:], expected, atol=1e-5)
-    np.testing.assert_allclose(to_numpy(right)[:, :5], expected, atol=1e-5)
+def test_the_side_of_the_padding_does_not_matter(window: int | None) -> None:
+    check_padding(weighted(MultiHeadAttention(2, window=window), STATES.shape), STATES[:1])
 
 
-def test_the_band_holds_what_the_maps_hold_within_the_window() -> None:
+def test_the_band_equals_the_map_within_the_window() -> None:
     layer = MultiHeadAttention(2, window=2)
     _, maps, band = float64(*layer(STATES, mask=MASK, return_attention_scores=True, return_band=True))
     assert band.shape == (4, 2, 5, 3)
@@ -166,8 +157,8 @@ def test_the_band_holds_what_the_maps_hold_within_the_window() -> None:
             np.testing.assert_array_equal(band[:, :, query, column], np.broadcast_to(expected, (4, 2)))
 
 
-def test_a_window_over_a_text_of_200_000_tokens_costs_no_more_than_itself() -> None:
-    """The whole maps would hold 320 GB."""
+def test_a_text_of_200_000_tokens_does_not_build_the_full_map() -> None:
+    """The full maps would take 320 GB."""
     layer = MultiHeadAttention(2, window=3)
     states = np.resize(STATES, (1, 200_000, 4))
     output = to_numpy(layer(states))
@@ -176,7 +167,7 @@ def test_a_window_over_a_text_of_200_000_tokens_costs_no_more_than_itself() -> N
     )
 
 
-def test_weights_come_in_the_order_of_keras_multi_head() -> None:
+def test_weights_are_in_the_order_of_keras_multi_head() -> None:
     layer = MultiHeadAttention(2)
     layer.build([(None, 5, 4), (None, 5, 3), (None, 5, 6)])
     shapes = [(4, 6), (6,), (3, 6), (6,), (6, 6), (6,), (6, 6), (6,)]  # W_q, b_q, W_k, b_k, W_v, b_v, W_o, b_o
@@ -184,7 +175,7 @@ def test_weights_come_in_the_order_of_keras_multi_head() -> None:
     assert [weight.name.split("_")[0] for weight in layer.weights[::2]] == ["query", "key", "value", "output"]
 
 
-def test_a_model_is_read_with_its_custom_objects(tmp_path: Path) -> None:
+def test_a_model_loads_with_its_custom_objects(tmp_path: Path) -> None:
     inputs = keras.Input((5, 4))
     model = keras.Model(inputs, MultiHeadAttention(2)(inputs))
     model.save(tmp_path / "model.keras")
@@ -192,25 +183,19 @@ def test_a_model_is_read_with_its_custom_objects(tmp_path: Path) -> None:
     np.testing.assert_array_equal(to_numpy(again(STATES)), to_numpy(model(STATES)))
 
 
-@pytest.mark.parametrize("arguments", [{"head_num": 0}, {"window": 0}])
-def test_an_invalid_argument_says_what_was_expected(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"Expected .*Received"):
-        MultiHeadAttention(**{"head_num": 1} | arguments)
-
-
-def test_an_input_that_does_not_fit_says_what_was_expected() -> None:
-    with pytest.raises(ValueError, match=r"Expected value features that head_num divides\. Received 4 with head_num=3"):
+def test_invalid_inputs_are_clear_errors() -> None:
+    with pytest.raises(ValueError, match=r"Expected value features divisible by head_num\. Received 4 with head_num=3"):
         MultiHeadAttention(3).build(STATES.shape)
     with pytest.raises(ValueError, match=r"Expected as many keys as queries.*Received 5 queries and 6 keys"):
         MultiHeadAttention(2, window=1)([STATES, KEYS, VALUES])
-    with pytest.raises(ValueError, match=r"Expected a layer with a window.*Received window=None"):
+    with pytest.raises(ValueError, match=r"Expected a window for return_band=True. Received window=None"):
         MultiHeadAttention(2)(STATES, return_band=True)
 
 
-# --- faults of the sources that this layer does not have ---
+# --- faults of the sources ---
 
 
-def test_the_published_relu_loses_the_sign_of_every_score_and_our_default_keeps_it() -> None:
+def test_the_published_relu_loses_the_sign_of_scores_and_our_default_keeps_it() -> None:
     weights = [GENERATOR.normal(size=(4, 4)) if each % 2 == 0 else np.zeros(4) for each in range(8)]
     layer = MultiHeadAttention(1)
     layer.build(STATES.shape)
@@ -224,7 +209,7 @@ def test_the_published_relu_loses_the_sign_of_every_score_and_our_default_keeps_
 
 
 @pytest.mark.parametrize("initializer", ["glorot_normal", keras.initializers.RandomNormal()])
-def test_the_four_published_kernels_start_alike_and_ours_do_not(initializer: Any) -> None:
+def test_published_kernels_start_equal_and_ours_do_not(initializer: Any) -> None:
     shared = keras.initializers.get(initializer)
     np.testing.assert_array_equal(to_numpy(shared((4, 4))), to_numpy(shared((4, 4))))
     layer = MultiHeadAttention(2, kernel_initializer=initializer)
@@ -235,7 +220,7 @@ def test_the_four_published_kernels_start_alike_and_ours_do_not(initializer: Any
         assert all(not np.array_equal(kernel, other) for other in kernels[index + 1 :])
 
 
-def test_the_published_map_has_its_queries_before_its_heads_and_ours_after() -> None:
+def test_the_published_map_has_queries_before_heads_and_ours_after() -> None:
     batch_of_heads = np.arange(4 * 2 * 5 * 5).reshape(4 * 2, 5, 5)
     published = batch_of_heads.reshape(4, 2, 5, 5).transpose(0, 2, 1, 3)
     assert published.shape == (4, 5, 2, 5)
@@ -243,7 +228,7 @@ def test_the_published_map_has_its_queries_before_its_heads_and_ours_after() -> 
     assert maps.shape == (4, 2, 5, 5)
 
 
-def test_the_published_mask_leaves_a_text_of_padding_as_if_it_were_words_and_ours_gives_zeros() -> None:
+def test_the_published_mask_treats_a_text_of_padding_as_words_and_ours_gives_zeros() -> None:
     scores = GENERATOR.normal(size=5)
     np.testing.assert_allclose(reference.softmax(scores - 10000 * np.ones(5)), reference.softmax(scores), atol=1e-6)
     output, maps = float64(
@@ -253,7 +238,7 @@ def test_the_published_mask_leaves_a_text_of_padding_as_if_it_were_words_and_our
     assert (output[3] == 0).all()
 
 
-def test_the_published_mask_gives_way_to_a_large_score_and_ours_does_not() -> None:
+def test_a_large_score_overrides_the_published_mask_and_not_ours() -> None:
     scores = np.array([0.0, 20000.0])  # the second key is padding
     assert reference.softmax(scores - 10000 * np.array([0, 1]))[1] == 1
     layer = MultiHeadAttention(1, use_bias=False)
@@ -264,7 +249,7 @@ def test_the_published_mask_gives_way_to_a_large_score_and_ours_does_not() -> No
     np.testing.assert_array_equal(maps[0, 0], [[1, 0], [0, 0]])
 
 
-def test_a_published_map_is_made_by_a_new_inner_layer_at_every_call_and_ours_by_none() -> None:
+def test_published_calls_create_inner_layers_and_ours_do_not() -> None:
     layer = MultiHeadAttention(2)
     layer(STATES)
     before = set(vars(layer))

@@ -1,4 +1,4 @@
-"""Scaled dot-product self-attention without parameters: every state asks, answers and is averaged as it is."""
+"""Scaled dot-product self-attention without parameters."""
 
 import math
 from typing import Any
@@ -6,24 +6,25 @@ from typing import Any
 import keras
 from keras import ops
 
+from models.layers.base import BaseLayer
 from models.masking import Tensor, attention_map
 
 
 @keras.saving.register_keras_serializable("heed")
-class ScaledDotProductSelfAttention(keras.layers.Layer):
-    """Each position becomes the mean of all positions, weighted by how much their states agree with its own.
+class ScaledDotProductSelfAttention(BaseLayer):
+    """Each position becomes a mean of all positions, weighted by the similarity of their states.
 
-        A = softmax over the real keys of (h h^T / scale),  context = A h
+        A = softmax over real keys of (h h^T / scale),  context = A h
 
-    Vaswani et al. 2017, "Attention Is All You Need", equation 1 with query = key = value = h. Summed over positions
-    it is the pooling often copied as `attention_1`, whose padding takes part and whose sum grows with the text.
+    Vaswani et al. 2017, "Attention Is All You Need", equation 1 with query = key = value = h. Summed over positions it
+    is the pooling often copied as `attention_1`, in which padding takes part and the sum grows with the text.
 
     Input: float[batch, tokens, features]; mask bool[batch, tokens].
-    Output: float[batch, tokens, features], zeros on padding, and with `return_attention_scores=True` also the map
+    Output: float[batch, tokens, features], zeros on padding. With `return_attention_scores=True` also the map
     float[batch, query, key]: rows of padded queries and columns of padded keys are exactly 0.
 
     Args:
-        scale: what the scores are divided by; None for sqrt(features).
+        scale: divides the scores; None for sqrt(features).
     """
 
     def __init__(self, scale: float | None = None, **kwargs: Any) -> None:
@@ -33,9 +34,6 @@ class ScaledDotProductSelfAttention(keras.layers.Layer):
         self.scale = scale
         self.supports_masking = True
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Nothing is learned."""
-
     def call(
         self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False
     ) -> Tensor | tuple[Tensor, Tensor]:
@@ -44,9 +42,3 @@ class ScaledDotProductSelfAttention(keras.layers.Layer):
         weights = attention_map(scores, mask, mask)
         context = ops.matmul(weights, inputs)  # [batch, query, features]
         return (context, weights) if return_attention_scores else context
-
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Tensor | None:
-        return previous_mask
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": self.scale}

@@ -5,45 +5,47 @@ from typing import Any
 import keras
 from keras import ops
 
+from models.layers.base import BaseLayer
 from models.layers.heads import attend, attend_nearby, merge_heads, split_heads, visible_keys
+from models.layers.outputs import outputs
 from models.masking import Tensor, zero_padding
 from models.windows import Window, band_to_map
 
 
 @keras.saving.register_keras_serializable("heed")
-class MultiHeadAttention(keras.layers.Layer):
-    """Several maps at once over projected queries, keys and values, and a projection of what they find.
+class MultiHeadAttention(BaseLayer):
+    """Multi-head attention over projected queries, keys and values, with an output projection.
 
-        Q = g(q W_q + b_q),  K = g(k W_k + b_k),  V = g(v W_v + b_v),  each cut into head_num blocks of size
-        A_h = softmax over the real keys that the query may see of (Q_h K_h^T / sqrt(size))
+        Q = g(q W_q + b_q),  K = g(k W_k + b_k),  V = g(v W_v + b_v),  each split into head_num blocks of size
+        A_h = softmax over real visible keys of (Q_h K_h^T / sqrt(size))
         output = g([A_1 V_1 | ... | A_H V_H] W_o + b_o)
 
     Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), section 3.2.2, if the activation g is linear.
-    The layer follows `keras-multi-head` 0.29, down to the order of its weights, so that they can be carried over with
-    `set_weights`; but g is linear by default, not a ReLU, each kernel starts with values of its own, masked keys get
-    exactly no weight, and padded queries none either.
+    Options and weight order are those of `keras-multi-head` 0.29, so `set_weights` carries its weights over. Here g is
+    linear by default instead of ReLU, kernels start with different values, masked keys get exactly no weight, and
+    padded queries give zeros.
 
     Input: float[batch, tokens, features], or a list of queries float[batch, tokens, features], keys float[batch, keys,
     features] and values float[batch, keys, value features]; mask bool[batch, tokens], or a list of three, of which the
-    last two both count for the keys.
-    Output: float[batch, tokens, value features], zeros on padding; with `return_attention_scores=True` also the maps
+    last two both apply to the keys.
+    Output: float[batch, tokens, value features], zeros on padding. With `return_attention_scores=True` also the maps
     float[batch, heads, query, key]: rows of padded queries and columns of padded keys are exactly 0; with
-    `return_band=True`, if there is a window, also the band float[batch, heads, tokens, width], whose entry [t, o] is
-    the weight of key t - window + 1 + o.
+    `return_band=True` (only with a window) also the band float[batch, heads, tokens, width], whose entry [t, o] is the
+    weight of key t - window + 1 + o.
 
     Args:
-        head_num: how many heads the value features are cut into; a divisor of their number.
+        head_num: number of heads; a divisor of the value features.
         activation: g.
-        use_bias: whether there are b_q, b_k, b_v and b_o. A softmax does not see b_k, unless there is an activation.
-        kernel_initializer: of every kernel, each with a seed of its own.
+        use_bias: learn b_q, b_k, b_v and b_o. Without an activation b_k cancels in the softmax.
+        kernel_initializer: of every kernel, cloned for each.
         bias_initializer: of every bias.
         kernel_regularizer: of every kernel.
         bias_regularizer: of every bias.
         kernel_constraint: of every kernel.
         bias_constraint: of every bias.
-        history_only: whether a query sees only keys at its own position and before.
-        window: a query at t sees only the keys at t - window + 1 to t + window - 1, that is, |query - key| < window;
-            None for all keys. It takes as many keys as queries, and costs tokens x window, not tokens x tokens.
+        history_only: a query sees only keys at its own position and before.
+        window: a query sees only keys with |query - key| < window, at a cost of tokens x window; None for all keys.
+            Needs as many keys as queries.
     """
 
     def __init__(
@@ -84,9 +86,9 @@ class MultiHeadAttention(keras.layers.Layer):
         queries, keys, values = [shape[-1] for shape in (input_shape if separate else [input_shape] * 3)]
         if values % self.head_num:
             raise ValueError(
-                f"Expected value features that head_num divides. Received {values} with head_num={self.head_num}."
+                f"Expected value features divisible by head_num. Received {values} with head_num={self.head_num}."
             )
-        # The order of keras-multi-head.
+        # keras-multi-head has its weights in this order.
         self.query_kernel, self.query_bias = self._add_linear_map("query", queries, values)  # W_q, b_q
         self.key_kernel, self.key_bias = self._add_linear_map("key", keys, values)  # W_k, b_k
         self.value_kernel, self.value_bias = self._add_linear_map("value", values, values)  # W_v, b_v
@@ -96,7 +98,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self, inputs: Any, mask: Any = None, return_attention_scores: bool = False, return_band: bool = False
     ) -> Tensor | tuple[Tensor, ...]:
         if return_band and self.window is None:
-            raise ValueError("Expected a layer with a window, where a band is asked for. Received window=None.")
+            raise ValueError("Expected a window for return_band=True. Received window=None.")
         query_mask, key_mask = self._masks(mask)
         states = inputs if isinstance(inputs, list | tuple) else [inputs] * 3
         masked = [zero_padding(each, own) for each, own in zip(states, (query_mask, key_mask, key_mask), strict=True)]
@@ -111,39 +113,21 @@ class MultiHeadAttention(keras.layers.Layer):
             context, weights = attend_nearby(queries, keys, values, query_mask, key_mask, window)
         output = self._linear_map(merge_heads(context), self.output_kernel, self.output_bias)
         output = zero_padding(output, query_mask)  # [batch, query, value features]
-        others = []
+        maps = None
         if return_attention_scores:
-            others.append(weights if self.window is None else band_to_map(weights, window))
-        if return_band:
-            others.append(weights)
-        return (output, *others) if others else output
+            maps = weights if self.window is None else band_to_map(weights, window)
+        return outputs(output, maps, weights if return_band else None)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Tensor | None:
         return previous_mask[0] if isinstance(previous_mask, list | tuple) else previous_mask
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "head_num": self.head_num,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
-            "history_only": self.history_only,
-            "window": self.window,
-        }
-
     @staticmethod
     def get_custom_objects() -> dict[str, type[keras.layers.Layer]]:
-        """What `keras.models.load_model` needs to be told to read a model of this layer."""
+        """Return the `custom_objects` to load a model with this layer."""
         return {"MultiHeadAttention": MultiHeadAttention}
 
     def _masks(self, mask: Any) -> tuple[Tensor | None, Tensor | None]:
-        """The mask of the queries, and the one of the keys and their values."""
+        """Masks of the queries, and of the keys and values."""
         if not isinstance(mask, list | tuple):
             return mask, mask
         query_mask, key_mask, value_mask = mask
@@ -154,14 +138,14 @@ class MultiHeadAttention(keras.layers.Layer):
     def _window_of(self, queries: Tensor, keys: Tensor) -> Window:
         if queries.shape[2] is not None and keys.shape[2] is not None and queries.shape[2] != keys.shape[2]:
             raise ValueError(
-                f"Expected as many keys as queries, where there is a window. Received {queries.shape[2]} queries and "
+                f"Expected as many keys as queries with a window. Received {queries.shape[2]} queries and "
                 f"{keys.shape[2]} keys."
             )
         assert self.window is not None
         return Window(self.window - 1, 0 if self.history_only else self.window - 1)
 
     def _heads(self, states: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-        """Mapped and cut into heads: [batch, tokens, features] -> [batch, heads, tokens, size]."""
+        """Project and split into heads: [batch, tokens, features] -> [batch, heads, tokens, size]."""
         return split_heads(self._linear_map(states, kernel, bias), self.head_num)
 
     def _linear_map(self, states: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
@@ -169,21 +153,5 @@ class MultiHeadAttention(keras.layers.Layer):
         return self.activation(mapped if bias is None else mapped + bias)
 
     def _add_linear_map(self, name: str, features: int, units: int) -> tuple[Tensor, Tensor | None]:
-        kernel = self.add_weight(
-            name=f"{name}_kernel",
-            shape=(features, units),
-            # One initializer object would give kernels of one shape the same values.
-            initializer=self.kernel_initializer.clone(),
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
-        if not self.use_bias:
-            return kernel, None
-        bias = self.add_weight(
-            name=f"{name}_bias",
-            shape=(units,),
-            initializer=self.bias_initializer.clone(),
-            regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint,
-        )
-        return kernel, bias
+        kernel = self._add_kernel(f"{name}_kernel", (features, units))
+        return kernel, self._add_bias(f"{name}_bias", units) if self.use_bias else None

@@ -20,7 +20,7 @@ MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0,
 LN3 = float(np.log(3))  # softmax of (ln 1, ln 3) is (1/4, 3/4)
 EARLIER = np.tril(np.ones((5, 5), bool))
 
-# Against other texts: six keys for five queries, padded in their own way.
+# Six keys for five queries, with different padding.
 SIX_KEYS = GENERATOR.normal(size=(4, 6, 3)).astype("float32")
 SIX_VALUES = GENERATOR.normal(size=(4, 6, 2)).astype("float32")
 SIX_MASK = np.array([[0, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], [0] * 6, [1] * 6], "bool")
@@ -44,7 +44,7 @@ CASES = {
 
 
 def as_published(scores: np.ndarray, key_mask: np.ndarray) -> np.ndarray:
-    """The map of keras-self-attention 0.51, of scores that are divided already."""
+    """The map of keras-self-attention 0.51 for scaled scores."""
     return reference.softmax(scores - 10000.0 * ~key_mask[None, :])
 
 
@@ -57,7 +57,7 @@ def test_layer_passes_the_harness(case: str, tmp_path: Path) -> None:
 
 
 def test_scaled_dot_product_by_hand() -> None:
-    # One feature, so nothing is divided; scores are ln 3 * key.
+    # One feature, so the scale is 1; scores are ln 3 * key.
     query, key = np.array([[[LN3], [0], [7]]], "float32"), np.array([[[0], [1], [9]]], "float32")
     value = np.array([[[4, 0], [8, 4], [100, 100]]], "float32")
     masks = [np.array([[1, 1, 0]], bool), np.array([[1, 1, 0]], bool), None]
@@ -83,7 +83,7 @@ def test_scaled_dot_product_is_its_equation(history_only: bool) -> None:
         np.testing.assert_allclose(to_numpy(context)[row], expected @ SIX_VALUES[row], atol=1e-6)
 
 
-def test_of_one_tensor_it_is_self_attention() -> None:
+def test_one_tensor_gives_self_attention() -> None:
     expected = to_numpy(ScaledDotProductSelfAttention()(STATES, mask=MASK))
     layer = ScaledDotProductAttention()
     for inputs, mask in ((STATES, MASK), ([STATES], [MASK]), ([STATES] * 3, [MASK] * 3), ([STATES] * 3, MASK)):
@@ -101,25 +101,25 @@ def test_of_one_tensor_it_is_self_attention() -> None:
         ([MASK, None, None], MASK, np.ones_like(SIX_MASK)),
         ([MASK], MASK, np.ones_like(SIX_MASK)),
         ([None, SIX_MASK], np.ones_like(MASK), SIX_MASK),
-        ([None, None, SIX_MASK], np.ones_like(MASK), SIX_MASK),  # the mask of the values stands in for that of the keys
+        ([None, None, SIX_MASK], np.ones_like(MASK), SIX_MASK),  # used for the keys
         ([MASK, SIX_MASK, None], MASK, SIX_MASK),
     ],
     ids=["none", "nones", "query", "query_alone", "key", "value", "query_and_key"],
 )
-def test_every_mask_may_be_left_out(masks: Any, query_mask: np.ndarray, key_mask: np.ndarray) -> None:
+def test_every_mask_is_optional(masks: Any, query_mask: np.ndarray, key_mask: np.ndarray) -> None:
     layer = ScaledDotProductAttention()
     _, scores = layer([STATES, SIX_KEYS, SIX_VALUES], mask=masks, return_attention_scores=True)
     assert ((to_numpy(scores) > 0) == query_mask[:, :, None] & key_mask[:, None, :]).all()
 
 
-def test_inputs_and_masks_that_do_not_fit_say_what_was_expected() -> None:
-    with pytest.raises(ValueError, match=r"Expected one tensor, or a list \[query, key, value\]. Received a list of 2"):
+def test_invalid_inputs_and_masks_are_clear_errors() -> None:
+    with pytest.raises(ValueError, match=r"Expected one tensor or \[query, key, value\]. Received a list of 2"):
         ScaledDotProductAttention()([STATES, KEYS])
     with pytest.raises(ValueError, match=r"Expected no more masks than inputs. Received 2 masks for 1 inputs"):
         ScaledDotProductAttention()(STATES, mask=[MASK, MASK])
 
 
-# --- as those who come from keras-self-attention know it ---
+# --- compatibility with keras-self-attention ---
 
 
 def test_the_option_returns_a_list_and_the_call_a_tuple() -> None:
@@ -131,7 +131,7 @@ def test_the_option_returns_a_list_and_the_call_a_tuple() -> None:
         np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
 
 
-def test_a_model_of_it_is_reloaded_and_its_masks_are_those_of_embeddings(tmp_path: Path) -> None:
+def test_a_model_loads_and_uses_the_masks_of_embeddings(tmp_path: Path) -> None:
     queries, keys = (keras.Input((None,), dtype="int32") for _ in range(2))
     embedding = keras.layers.Embedding(9, 3, mask_zero=True)
     inputs = [embedding(queries), embedding(keys), embedding(keys)]
@@ -151,7 +151,7 @@ def test_a_model_of_it_is_reloaded_and_its_masks_are_those_of_embeddings(tmp_pat
 # --- faults of the layer of keras-self-attention ---
 
 
-def test_upstream_looks_at_padding_where_there_is_nothing_else_and_ours_gives_zeros() -> None:
+def test_upstream_attends_to_a_text_of_padding_and_ours_gives_zeros() -> None:
     scores = GENERATOR.normal(size=(5, 5))
     np.testing.assert_allclose(as_published(scores, np.zeros(5, bool)), reference.softmax(scores))
     context, ours = ScaledDotProductAttention()(STATES[:1], mask=~MASK[:1], return_attention_scores=True)
@@ -159,7 +159,7 @@ def test_upstream_looks_at_padding_where_there_is_nothing_else_and_ours_gives_ze
     assert (to_numpy(ours) == 0).all()
 
 
-def test_upstream_passes_the_mask_of_the_queries_on_and_looks_from_padding_and_ours_does_not() -> None:
+def test_upstream_attends_from_padded_queries_and_ours_does_not() -> None:
     states, mask = STATES[1].astype("float64"), MASK[1]
     assert as_published(states @ states.T / np.sqrt(3), mask)[~mask].sum() == pytest.approx(2)
     context, ours = ScaledDotProductAttention()(STATES, mask=MASK, return_attention_scores=True)
@@ -167,8 +167,8 @@ def test_upstream_passes_the_mask_of_the_queries_on_and_looks_from_padding_and_o
     assert (to_numpy(context)[1, ~mask] == 0).all()
 
 
-def test_upstream_keeps_tensors_on_the_layer_and_ours_none() -> None:
-    """They keep the memory of the last call, and those of a traced call cannot be read at all."""
+def test_upstream_keeps_tensors_on_the_layer_and_ours_does_not() -> None:
+    """Kept tensors hold memory, and those of a traced call cannot be read."""
 
     class Upstream(keras.layers.Layer):
         def call(self, inputs: Any) -> Any:

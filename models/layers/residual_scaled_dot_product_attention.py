@@ -1,4 +1,4 @@
-"""Scaled dot-product attention whose scores add up from block to block (RealFormer)."""
+"""Scaled dot-product attention with scores accumulated from block to block (RealFormer)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,37 +6,38 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.layers.scaled_dot_product import attended, dot_product_scores
+from models.layers.base import BaseLayer
+from models.layers.scaled_dot_product_attention import dot_product_scores, split_inputs
 from models.masking import Tensor, attention_map, zero_padding
 
 
 @keras.saving.register_keras_serializable("heed")
-class ResidualScaledDotProductAttention(keras.layers.Layer):
-    """Scaled dot-product attention that adds its scores to those of the block before, and hands the sum on.
+class ResidualScaledDotProductAttention(BaseLayer):
+    """Scaled dot-product attention that adds the scores of the previous block and passes the sum on.
 
-        e = Q K^T / sqrt(features) + previous,  A = softmax over the real keys of e,  context = A V
+        e = Q K^T / sqrt(features) + previous,  A = softmax over real keys of e,  context = A V
 
     He et al. 2021, "RealFormer: Transformer Likes Residual Attention" (arXiv 2012.11747). Nothing is learned. Options
-    and the order of inputs are those of `keras-self-attention`, but masks may be left out, the first block needs no
-    scores of zeros, and the masks of the outputs are those of the outputs.
+    and input order are those of `keras-self-attention`, but masks are optional, the first block needs no scores, and
+    `compute_mask` gives the masks of the outputs.
 
     Input: [query, key, value, previous] or [x, previous], where x is all three; for the first block [query, key, value]
     or x alone. Query float[batch, queries, features], key float[batch, keys, features], value float[batch, keys,
-    width], previous float[batch, queries, keys]. mask: bool[batch, tokens] for all of them, or a list of one for each,
-    None where all is real; one for the previous scores is not looked at.
-    Output: (context float[batch, queries, width], e float[batch, queries, keys]), and the map A
-    float[batch, queries, keys], rows of padded queries and columns of padded keys exactly 0, if it is asked for:
+    width], previous float[batch, queries, keys]. mask: bool[batch, tokens] for all of them, or a list with one or None
+    for each; the mask of the previous scores is ignored.
+    Output: the context float[batch, queries, width], the scores e float[batch, queries, keys] and on request the map A
+    float[batch, queries, keys], whose rows of padded queries and columns of padded keys are exactly 0:
 
-        return_attention_scores=True in the call: (context, A, e), the map second as in every layer of this project
-        return_attention=True of the layer: [context, e, A], as in `keras-self-attention`
-        neither: [context, e]
+        return_attention_scores=True in the call: the tuple (context, A, e), the map second as in every layer here
+        return_attention=True of the layer: the list [context, e, A], as in `keras-self-attention`
+        neither: the list [context, e]
 
     The context is zeros where queries are padded and has the mask of the queries; the others have none. The scores are
-    those before any masking, so that the next block can mask its own way, but for padding, where they are 0.
+    0 on padding and otherwise unmasked, so that the next block applies its own mask.
 
     Args:
-        return_attention: every call returns the map as the third output, unless it asks for scores.
-        history_only: a query sees no key that stands after it.
+        return_attention: every call returns the map as third output, unless it asks for scores.
+        history_only: a query sees no later key.
     """
 
     def __init__(self, return_attention: bool = False, history_only: bool = False, **kwargs: Any) -> None:
@@ -45,14 +46,11 @@ class ResidualScaledDotProductAttention(keras.layers.Layer):
         self.history_only = history_only
         self.supports_masking = True
 
-    def build(self, input_shape: Any) -> None:
-        """Nothing is learned."""
-
     def call(
         self, inputs: Tensor | Sequence[Tensor], mask: Any = None, return_attention_scores: bool = False
     ) -> tuple[Tensor, Tensor, Tensor] | list[Tensor]:
         states, mask, previous = _without_previous(inputs, mask)
-        query, key, value, query_mask, key_mask = attended(states, mask)
+        query, key, value, query_mask, key_mask = split_inputs(states, mask)
         scores = dot_product_scores(query, key)  # [batch, query, key]
         if previous is not None:
             scores = scores + previous
@@ -67,23 +65,16 @@ class ResidualScaledDotProductAttention(keras.layers.Layer):
 
     def compute_mask(self, inputs: Tensor | Sequence[Tensor], previous_mask: Any = None) -> list[Tensor | None]:
         states, mask, _ = _without_previous(inputs, previous_mask)
-        return [attended(states, mask).query_mask, None, *([None] if self.return_attention else [])]
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "return_attention": self.return_attention,
-            "history_only": self.history_only,
-        }
+        return [split_inputs(states, mask).query_mask, None, *([None] if self.return_attention else [])]
 
     @staticmethod
     def get_custom_objects() -> dict[str, type[keras.layers.Layer]]:
-        """What `keras.models.load_model` needs to read a model of this layer."""
+        """Return the `custom_objects` to load a model with this layer."""
         return {"ResidualScaledDotProductAttention": ResidualScaledDotProductAttention}
 
 
 def _without_previous(inputs: Tensor | Sequence[Tensor], mask: Any) -> tuple[Any, Any, Tensor | None]:
-    """The states, their masks, and the previous scores where there are some: the last of an even number of inputs."""
+    """Split off the previous scores, the last of an even number of inputs: states, their masks, scores or None."""
     given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     if not 1 <= len(given) <= 4:
         raise ValueError(

@@ -20,7 +20,7 @@ MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0,
 LN3 = float(np.log(3))  # softmax of (ln 1, ln 3) is (1/4, 3/4)
 EARLIER = np.tril(np.ones((5, 5), bool))
 
-# Against other texts: six keys for five queries, padded in their own way.
+# Six keys for five queries, with different padding.
 SIX_KEYS = GENERATOR.normal(size=(4, 6, 3)).astype("float32")
 SIX_VALUES = GENERATOR.normal(size=(4, 6, 2)).astype("float32")
 SIX_PREVIOUS = GENERATOR.normal(size=(4, 5, 6)).astype("float32")
@@ -43,7 +43,7 @@ CASES = {
 
 
 class AsPublished(keras.layers.Layer):
-    """How the layer of keras-self-attention 0.51 takes its masks and gives those of its outputs."""
+    """The mask handling of keras-self-attention 0.51."""
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         assert len(inputs) == 2
@@ -63,7 +63,7 @@ def test_layer_passes_the_harness(case: str, tmp_path: Path) -> None:
 
 
 def test_residual_scaled_dot_product_by_hand() -> None:
-    states = np.array([[[0], [2], [9]]], "float32")  # one feature, so nothing is divided
+    states = np.array([[[0], [2], [9]]], "float32")  # one feature, so the scale is 1
     previous = np.array([[[0, LN3, 7], [7, 7 - 4, 7], [7, 7, 7]]], "float32")
     masks = [np.array([[1, 1, 0]], bool), None]
     context, weights, scores = ResidualScaledDotProductAttention()(
@@ -105,7 +105,7 @@ def test_without_previous_scores_it_is_scaled_dot_product_attention() -> None:
             np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
 
 
-def test_blocks_add_their_scores_up() -> None:
+def test_blocks_accumulate_scores() -> None:
     layer = ResidualScaledDotProductAttention()
     found, first = layer(STATES, mask=MASK)
     _, second = layer([found, first], mask=[MASK, None])
@@ -113,7 +113,7 @@ def test_blocks_add_their_scores_up() -> None:
     np.testing.assert_allclose(to_numpy(second), to_numpy(first) + to_numpy(alone), atol=1e-6)
 
 
-def test_history_hides_keys_from_the_map_and_not_from_the_scores_handed_on() -> None:
+def test_history_hides_keys_from_the_map_and_not_from_the_scores() -> None:
     _, open_scores = ResidualScaledDotProductAttention()([STATES, PREVIOUS])
     _, weights, scores = ResidualScaledDotProductAttention(history_only=True)(
         [STATES, PREVIOUS], return_attention_scores=True
@@ -122,15 +122,15 @@ def test_history_hides_keys_from_the_map_and_not_from_the_scores_handed_on() -> 
     assert (to_numpy(weights)[:, ~EARLIER] == 0).all()
 
 
-def test_inputs_that_do_not_fit_say_what_was_expected() -> None:
+def test_invalid_inputs_are_clear_errors() -> None:
     with pytest.raises(ValueError, match=r"Expected x, \[x, previous\], .* Received a list of 5"):
         ResidualScaledDotProductAttention()([STATES] * 5)
 
 
-# --- as those who come from keras-self-attention know it ---
+# --- compatibility with keras-self-attention ---
 
 
-def test_the_order_of_outputs_is_upstreams_but_where_the_call_asks_for_scores() -> None:
+def test_outputs_are_in_upstream_order_unless_the_call_requests_scores() -> None:
     plain = ResidualScaledDotProductAttention()([STATES, PREVIOUS], mask=[MASK, None])
     layer = ResidualScaledDotProductAttention(return_attention=True)
     upstream = layer([STATES, PREVIOUS], mask=[MASK, None])
@@ -142,7 +142,7 @@ def test_the_order_of_outputs_is_upstreams_but_where_the_call_asks_for_scores() 
         np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
 
 
-def test_a_model_of_two_blocks_is_reloaded_through_its_custom_objects(tmp_path: Path) -> None:
+def test_a_model_of_two_blocks_loads_with_its_custom_objects(tmp_path: Path) -> None:
     ids = keras.Input((None,), dtype="int32")
     embedded = keras.layers.Embedding(9, 3, mask_zero=True)(ids)
     found, scores = ResidualScaledDotProductAttention()(embedded)
@@ -166,10 +166,10 @@ def test_upstream_fails_without_a_mask_and_ours_does_not() -> None:
     assert ResidualScaledDotProductAttention()([STATES, PREVIOUS])[0].shape == STATES.shape
 
 
-def test_upstream_masks_its_scores_by_the_last_text_and_ours_leaves_them_unmasked() -> None:
+def test_upstream_masks_scores_by_the_last_text_and_ours_leaves_them_unmasked() -> None:
     of_context, of_scores = AsPublished().compute_mask([STATES, PREVIOUS], [MASK, None])
     assert of_context.shape == (4, 5)
-    assert of_scores.tolist() == MASK[-1].tolist()  # one row, of whichever text happens to be last
+    assert of_scores.tolist() == MASK[-1].tolist()  # the mask of the last text only
     for arguments, masks in (({}, [None]), (EVERY_OPTION, [None, None])):
         of_context, *others = ResidualScaledDotProductAttention(**arguments).compute_mask(
             [STATES, PREVIOUS], [MASK, None]
@@ -179,7 +179,7 @@ def test_upstream_masks_its_scores_by_the_last_text_and_ours_leaves_them_unmaske
 
 
 @pytest.mark.parametrize("arguments", [{}, EVERY_OPTION], ids=["default", "every_option"])
-def test_upstream_says_nothing_of_its_shapes_and_ours_does(arguments: dict[str, Any]) -> None:
+def test_upstream_does_not_infer_shapes_and_ours_does(arguments: dict[str, Any]) -> None:
     shapes = [(None, None, 3), (None, 6, 3), (None, 6, 2), (None, None, 6)]
     outputs = ResidualScaledDotProductAttention(**arguments)([keras.KerasTensor(shape) for shape in shapes])
     expected = [(None, None, 2), (None, None, 6), (None, None, 6)]
@@ -187,7 +187,7 @@ def test_upstream_says_nothing_of_its_shapes_and_ours_does(arguments: dict[str, 
     assert len(outputs) == 2 + bool(arguments)
 
 
-def test_upstream_keeps_what_its_user_needs_to_itself_and_ours_offers_its_custom_objects() -> None:
+def test_upstream_has_no_custom_objects_and_ours_has() -> None:
     assert not hasattr(AsPublished, "get_custom_objects")
     assert ResidualScaledDotProductAttention.get_custom_objects() == {
         "ResidualScaledDotProductAttention": ResidualScaledDotProductAttention

@@ -1,0 +1,61 @@
+"""The base of the layers: configs and weights derived from constructor arguments."""
+
+import inspect
+from typing import Any
+
+import keras
+
+from models.masking import Tensor
+
+_SERIALIZED = (
+    keras.initializers.Initializer,
+    keras.regularizers.Regularizer,
+    keras.constraints.Constraint,
+    keras.layers.Layer,
+)
+
+
+class BaseLayer(keras.layers.Layer):
+    """A layer that keeps every constructor argument in the attribute of the same name."""
+
+    def get_config(self) -> dict[str, Any]:
+        own = {name: _serialized(getattr(self, name)) for name in argument_names(type(self))}
+        return {**super().get_config(), **own}
+
+    def _add_kernel(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=self.kernel_initializer.clone(),  # a shared one would give equal kernels
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+
+    def _add_bias(self, name: str, width: int) -> Tensor:
+        return self.add_weight(
+            name=name,
+            shape=(width,),
+            initializer=self.bias_initializer.clone(),
+            regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint,
+        )
+
+
+def argument_names(layer: type[keras.layers.Layer]) -> list[str]:
+    """Names of the constructor's arguments, including those passed on to base classes other than Keras' Layer."""
+    bases = [base for base in layer.__mro__ if issubclass(base, keras.layers.Layer) and base is not keras.layers.Layer]
+    parameters = [
+        parameter
+        for base in reversed(bases)
+        if "__init__" in vars(base)
+        for parameter in inspect.signature(base).parameters.values()
+    ]
+    return list(dict.fromkeys(each.name for each in parameters if each.kind is not each.VAR_KEYWORD))
+
+
+def _serialized(value: Any) -> Any:
+    if isinstance(value, _SERIALIZED):
+        return keras.saving.serialize_keras_object(value)
+    if callable(value):
+        return keras.activations.serialize(value)
+    return list(value) if isinstance(value, list | tuple) else value
