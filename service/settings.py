@@ -82,7 +82,9 @@ class Settings(BaseSettings):
     max_connections: PositiveInt = Field(
         1000, description="Open connections. Beyond it, the one that has sent no whole request for longest is closed."
     )
-    max_queued_tokens: PositiveInt = Field(131_072, description="Tokens admitted and not yet answered; beyond it, 429.")
+    max_queued_tokens: PositiveInt = Field(
+        131_072, description="Padded tokens admitted and not yet answered, of all models; beyond it, 429."
+    )
     batch_sizes: IntegerList = Field(
         (1, 4, 8), description="Texts in a forward pass; Keras compiles these, other engines run up to the last."
     )

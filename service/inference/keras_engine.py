@@ -60,7 +60,7 @@ class KerasEngine:
         self._closed = False
 
     def warm(self) -> Iterator[None]:
-        """Compile one shape after the other, each of which must be run once; until then texts are padded further."""
+        """Compile and run one shape after the other; until its own is there, a text is padded to a larger one."""
         for shape in self._shapes:
             if self._closed:
                 return

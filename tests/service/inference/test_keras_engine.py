@@ -73,16 +73,18 @@ def assert_same(result: Result, expected: Result) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    length=st.integers(1, MAX_TOKENS), mates=st.lists(st.integers(0, MAX_TOKENS), max_size=63), seed=st.integers(0, 9)
+    length=st.integers(1, MAX_TOKENS),
+    neighbours=st.lists(st.integers(0, MAX_TOKENS), max_size=63),
+    seed=st.integers(0, 9),
 )
 def test_an_answer_does_not_depend_on_the_batch_it_is_in(
-    engines: dict[str, KerasEngine], kind: str, length: int, mates: list[int], seed: int
+    engines: dict[str, KerasEngine], kind: str, length: int, neighbours: list[int], seed: int
 ) -> None:
-    text, *others = texts_of([length, *mates], seed)
+    text, *others = texts_of([length, *neighbours], seed)
     place = seed * len(others) // 9
     [alone] = engines[kind].run([text])
     among = engines[kind].run([*others[:place], text, *others[place:]])
-    assert len(among) == 1 + len(mates)
+    assert len(among) == 1 + len(neighbours)
     assert_same(among[place], alone)
 
 

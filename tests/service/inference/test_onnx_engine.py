@@ -63,12 +63,14 @@ def assert_same(result: Result, expected: Result, tolerance: float) -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    length=st.integers(1, MAX_TOKENS), mates=st.lists(st.integers(0, MAX_TOKENS), max_size=40), seed=st.integers(0, 9)
+    length=st.integers(1, MAX_TOKENS),
+    neighbours=st.lists(st.integers(0, MAX_TOKENS), max_size=40),
+    seed=st.integers(0, 9),
 )
 def test_an_answer_does_not_depend_on_the_batch_it_is_in(
-    engine: OnnxEngine, length: int, mates: list[int], seed: int
+    engine: OnnxEngine, length: int, neighbours: list[int], seed: int
 ) -> None:
-    text, *others = texts_of([length, *mates], seed)
+    text, *others = texts_of([length, *neighbours], seed)
     place = seed * len(others) // 9
     [alone] = engine.run([text])
     batch = [*others[:place], text, *others[place:]]
