@@ -73,9 +73,7 @@ def predict(
 
 @app.command()
 def score(
-    table: Annotated[
-        str, typer.Argument(help="A .csv, .tsv, .jsonl or .parquet file, or .gz; - for standard input.")
-    ],
+    table: Annotated[str, typer.Argument(help="A .csv, .tsv, .jsonl or .parquet file, or .gz; - for standard input.")],
     output: Annotated[
         str, typer.Option("--output", "-o", help="The file to write, in any of these formats; - for standard output.")
     ],
@@ -168,9 +166,7 @@ def _texts(text: str, lines: bool) -> list[str]:
 def _silence_tensorflow() -> None:
     """Silence TensorFlow's messages while it loads."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault(
-        "TF_ENABLE_ONEDNN_OPTS", "0"
-    )  # silences its message; a few texts are fast without
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # silences its message; a few texts are fast without
 
 
 def _settings(**given: Any) -> Settings:

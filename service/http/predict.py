@@ -16,8 +16,8 @@ from service.http.middleware import RequestFacts, facts_of
 from service.http.problems import ClientGone, InvalidRequest, Offence
 from service.http.requests import read_json, read_predict_request
 from service.http.schemas import Limits, PredictRequest
-from service.inference.queue import Answer
 from service.inference.errors import DeadlineExceeded, NotReady
+from service.inference.queue import Answer
 from service.inference.registry import Registry, ServedModel
 from service.predictions import describe_model, describe_prediction
 from service.settings import Settings

@@ -141,9 +141,7 @@ class FileOutput:
     def _append(self, content: bytes) -> None:
         assert self._stream is not None
         if self._gzipped and content:
-            content = gzip.compress(
-                content, _GZIP_LEVEL, mtime=0
-            )  # no time: equal rows give equal bytes
+            content = gzip.compress(content, _GZIP_LEVEL, mtime=0)  # no time: equal rows give equal bytes
         write_whole(self._stream, content)
         self._size += len(content)
 
