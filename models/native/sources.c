@@ -1,2 +1,0 @@
-/* Which sources this library was compiled from. */
-const char *heed_sources(void) { return HEED_SOURCES; }
