@@ -1,4 +1,4 @@
-"""What pyproject.toml has no words for: the hot loops in C, compiled wherever there is a compiler for them."""
+"""Compile the optional kernels, which pyproject.toml cannot express."""
 
 import runpy
 
@@ -13,7 +13,7 @@ setup(
             define_macros=build["macros"](),
             extra_compile_args=[*build["FLAGS"]],
             libraries=["m"],
-            optional=True,  # everything runs without
+            optional=True,  # everything runs without them
         )
     ]
 )

@@ -1,4 +1,4 @@
-"""Text to token ids and exact character spans."""
+"""Split a text into tokens, with their ids and exact character spans."""
 
 import json
 from collections import Counter
@@ -10,23 +10,28 @@ from itertools import repeat
 import numpy as np
 import regex
 
-from models.native import library
-from models.native.vocabulary import NativeVocabulary
+try:
+    from models.native.vocabulary import NativeVocabulary
+except ImportError:  # the kernels are optional
+    NativeVocabulary = None  # type: ignore[assignment, misc]
 
 PAD_ID = 0
 UNKNOWN_ID = 1
 FIRST_WORD_ID = 2
 
-# A line break of HTML is a space; a word is letters, marks and digits with inner apostrophes; anything else that is
-# visible is a token of its own, whole grapheme by whole grapheme, so that an emoji or a letter with its accents is
-# never cut in two. What would make one grapheme with whatever follows it, a space or a line break too, stands alone.
+# A line break of HTML is a space. A word is letters, marks and digits with single apostrophes between them. Anything
+# else that is visible is a token, whole grapheme by whole grapheme, so that an emoji or an accented letter is never cut
+# in two; a character that would join whatever follows it, even a space, is a token by itself. Flags are spelt out,
+# since \X looks back over all the regional indicators before it: a run of them would take time in its square.
 _PATTERN = regex.compile(
-    r"<br\s*/?>(*SKIP)(*FAIL)|\w++(?:['’]\w++)*+|[!-/:-@\[-`{-~]|\p{Grapheme_Cluster_Break=Prepend}|(?=\S)\X",
+    r"<br\s*/?>(*SKIP)(*FAIL)|\w++(?:['’]\w++)*+|[!-/:-@\[-`{-~]|\p{Grapheme_Cluster_Break=Prepend}"
+    r"|\p{Regional_Indicator}{1,2}+[\p{Grapheme_Cluster_Break=Extend}\p{Grapheme_Cluster_Break=ZWJ}"
+    r"\p{Grapheme_Cluster_Break=SpacingMark}]*+|(?=\S)\X",
     regex.IGNORECASE,
 )
 
-# The same where a token is found by the kinds of a character and its two neighbours: in text without any character that
-# may be one grapheme with another.
+# In a text without any character that can join another in one grapheme, the kinds of a character and of its two
+# neighbours tell the tokens.
 _CODES = 0x3000
 _SPACE, _WORD, _APOSTROPHE, _SINGLE, _JOINING = 0, 1, 2, 4, 8
 _JOINS = regex.compile(r"[^\p{Grapheme_Cluster_Break=Other}\p{Grapheme_Cluster_Break=Control}\r\n]")
@@ -46,7 +51,7 @@ _ASCII_KINDS = bytes(_kind(chr(code)) for code in range(128)).ljust(256, b"\0")
 
 @cache
 def _kinds_of_codes() -> np.ndarray:
-    """The kinds of the code points up to the last sign that is common in texts of letters: uint8[codes]."""
+    """Return the kinds of the code points that are common in alphabetic texts: uint8[codes]."""
     return np.array([_kind(chr(code)) for code in range(_CODES)], np.uint8)
 
 
@@ -87,11 +92,11 @@ class Tokenizer:
                 f"Expected {len(self.words)} different, non-empty words. Received {len(self._ids)} different ones"
                 f"{', one of them empty' if '' in self._ids else ''}."
             )
-        self._native = NativeVocabulary(self.words, FIRST_WORD_ID, _kinds_of_codes()) if library() else None
+        self._native = _native_vocabulary(self.words)
 
     @classmethod
     def fit(cls, texts: Iterable[str], *, max_words: int, min_count: int = 1) -> "Tokenizer":
-        """The `max_words` commonest tokens of `texts`; equally common ones in alphabetical order."""
+        """Build a vocabulary of the `max_words` most common tokens; equally common ones in alphabetical order."""
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(split(text))
@@ -104,8 +109,8 @@ class Tokenizer:
         return FIRST_WORD_ID + len(self.words)
 
     def encode(self, text: str, max_tokens: int) -> Encoding:
-        """The first `max_tokens` tokens of `text`; none for a blank text. Safe to call from several threads."""
-        lowered = text if self._native and text.isascii() else _lower(text)  # C lowers what is ASCII
+        """Return the first `max_tokens` tokens of `text`; none for a blank text. Several threads may call at once."""
+        lowered = text if self._native and text.isascii() else _lower(text)  # the kernel lower-cases ASCII
         if self._native and (found := self._native.encode(lowered, max_tokens)):
             (ids, starts, ends), unknown, tokens_total = found
             return Encoding(ids, starts, ends, unknown, tokens_total)
@@ -116,12 +121,12 @@ class Tokenizer:
         return Encoding(ids, starts, ends, int(np.count_nonzero(ids == UNKNOWN_ID)), len(all_starts))
 
     def to_json(self) -> str:
-        """The tokenizer as one JSON document."""
+        """Return the tokenizer as a JSON document."""
         return json.dumps({"type": "words", "words": self.words}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, document: str) -> "Tokenizer":
-        """Rebuild what `to_json` wrote.
+        """Rebuild a tokenizer that `to_json` wrote.
 
         Raises:
             ValueError: `document` is not such a JSON document.
@@ -134,26 +139,36 @@ class Tokenizer:
 
 
 def split(text: str) -> Iterator[str]:
-    """The lower-cased tokens of `text`, in order."""
+    """Yield the lower-cased tokens of `text`, in order."""
     for match in _PATTERN.finditer(_lower(text)):
         yield match.group()
 
 
+def _native_vocabulary(words: Sequence[str]) -> "NativeVocabulary | None":
+    """Return the vocabulary as a kernel looks it up; None where there is no kernel, or it refuses the words."""
+    if NativeVocabulary is None:
+        return None
+    try:
+        return NativeVocabulary(words, FIRST_WORD_ID, _kinds_of_codes())
+    except (RuntimeError, ValueError):
+        return None
+
+
 def _spans(lowered: str) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and ends of all tokens: int32[tokens] each."""
+    """Return the starts and ends of all tokens: int32[tokens] each."""
     kinds = _kinds(lowered)
     return _spans_by_pattern(lowered) if kinds is None else _spans_by_kind(kinds)
 
 
 def _spans_by_pattern(lowered: str) -> tuple[np.ndarray, np.ndarray]:
-    """What `_spans` gives, for any text."""
+    """Do what `_spans` does, for any text."""
     spans = [match.span() for match in _PATTERN.finditer(lowered)]
     offsets = np.array(spans, dtype=np.int32).reshape(-1, 2)
     return offsets[:, 0], offsets[:, 1]
 
 
 def _kinds(lowered: str) -> np.ndarray | None:
-    """The kind of each character, with a space before and after the text; None where kinds alone do not tell tokens."""
+    """Return each character's kind, with a space before and after; None where kinds alone do not tell the tokens."""
     if "<br" in lowered:
         lowered = _LINE_BREAK.sub(lambda found: " " * len(found.group()), lowered)
     kinds = np.zeros(len(lowered) + 2, np.uint8)
@@ -168,7 +183,7 @@ def _kinds(lowered: str) -> np.ndarray | None:
 
 
 def _spans_by_kind(kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What `_spans` gives, in a fifth of the time that the pattern takes."""
+    """Do what `_spans` does, in a fifth of the time that the pattern takes."""
     word = kinds == _WORD
     word[1:-1] |= (kinds[1:-1] == _APOSTROPHE) & word[:-2] & word[2:]
     single = (kinds >= _APOSTROPHE) & ~word

@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from models.native.build import HEADERS, LIBRARY, SOURCES
+from models.native.build import LIBRARY, SOURCES
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("models", "training", "service")
@@ -196,7 +196,7 @@ def test_the_wheel_holds_the_three_rooms_and_what_they_read(tmp_path: Path) -> N
     assert not {name for name in names if "trained_here" in name}
     expected = {str(path.relative_to(ROOT)) for room in ROOMS for path in modules_of(room)}
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "training" / "configs").glob("*.toml")}
-    expected |= {f"models/native/{name}" for name in (*SOURCES, *HEADERS)}
+    expected |= {f"models/native/{name}" for name in SOURCES}
     assert (f"models/native/{LIBRARY.name}" in names) is (shutil.which("cc") is not None)
     for folder in (ROOT / "service" / "web", *(ROOT / "models" / "saved" / name for name in BUNDLES)):
         assert folder.parent.name != "saved" or (folder / "bundle.json").is_file()

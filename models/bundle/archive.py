@@ -1,7 +1,8 @@
-"""What the Keras archive of a bundle must pass before Keras reads it: no foreign class, no foreign file."""
+"""Checks of the Keras archive before Keras reads it, and where in it the weights are."""
 
 import inspect
 import json
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 import h5py
 import keras
+import numpy as np
 
 from models.bundle.verification import MAX_FILE_BYTES, BundleError
 from models.layers import CUSTOM_OBJECTS
 
 MAX_ARCHITECTURE_BYTES = 8 << 20
+
+_LOCAL_HEADER = 30  # bytes of a zip member's header; the last four are the lengths of the two names that follow
 
 _ARCHITECTURE = "config.json"
 _WEIGHTS = "model.weights.h5"
@@ -30,7 +34,7 @@ _KERAS_CLASSES = {
     ("keras.src.models.functional", "Functional"),
     ("keras", "Functional"),
 }
-# Keras' own, but each runs code or reads files that the bundle names.
+# Keras' own layers that run code or read files named by the bundle.
 _REFUSED_LAYERS = {
     *("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"),
     *("StringLookup", "IntegerLookup", "TextVectorization"),
@@ -38,10 +42,10 @@ _REFUSED_LAYERS = {
 
 
 def check_model_archive(file: Path) -> None:
-    """A `.keras` archive holds its three members and nothing else, of sane sizes, and only classes we trust.
+    """Check that a `.keras` archive holds its three members only, of limited size, and only classes we trust.
 
     Raises:
-        BundleError: the first thing that is not so.
+        BundleError: it does not.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -62,6 +66,29 @@ def check_model_archive(file: Path) -> None:
         raise BundleError(f"{file}: expected {_ARCHITECTURE} to be JSON of a sane depth. {error}.") from error
 
 
+def stored_weights(file: Path) -> dict[int, list[int]]:
+    """Return the offsets of all float32 weights in the archive, by their size in bytes; none if they are compressed."""
+    places: dict[int, list[int]] = {}
+    with zipfile.ZipFile(file) as archive:
+        member = archive.getinfo(_WEIGHTS)
+        if member.compress_type != zipfile.ZIP_STORED:
+            return places
+        with file.open("rb") as stream:
+            stream.seek(member.header_offset)
+            name, extra = struct.unpack("<HH", stream.read(_LOCAL_HEADER)[-4:])
+        begin = member.header_offset + _LOCAL_HEADER + name + extra
+
+        def note(_: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Dataset) and item.dtype == np.dtype("<f4"):
+                offset = item.id.get_offset()
+                if offset is not None:  # in one piece
+                    places.setdefault(item.nbytes, []).append(begin + offset)
+
+        with archive.open(member) as content, h5py.File(content, "r") as weights:
+            weights.visititems(note)
+    return places
+
+
 def _check_member(file: Path, member: zipfile.ZipInfo) -> None:
     if member.filename not in _ARCHIVE_MEMBERS:
         raise BundleError(
@@ -75,7 +102,7 @@ def _check_member(file: Path, member: zipfile.ZipInfo) -> None:
 
 
 def _check_weights(file: Path, weights: h5py.File) -> None:
-    """Refuse weights that point at other files: HDF5 has three ways to do so."""
+    """Refuse weights that refer to other files, which HDF5 allows in three ways."""
 
     def check(group: h5py.Group) -> None:
         for name in group:
@@ -93,7 +120,7 @@ def _check_weights(file: Path, weights: h5py.File) -> None:
 
 
 def _class_nodes(config: Any) -> Iterator[Mapping[str, Any]]:
-    """Every object of a Keras configuration that names a class."""
+    """Yield every object of a Keras configuration that names a class."""
     if isinstance(config, dict):
         if "class_name" in config:
             yield config

@@ -1,10 +1,10 @@
-"""The card of a bundle, `bundle.json`: all that is known of a classifier but its weights and its vocabulary."""
+"""The card of a bundle, `bundle.json`: everything about a classifier except its weights and its vocabulary."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,8 +16,23 @@ CARD_FILE = "bundle.json"
 _CARD_BYTES = 1 << 20
 
 
+class WeightPlace(BaseModel):
+    """Where in `model.keras` the values of a weight are: little-endian float32, uncompressed, in one piece.
+
+    Attributes:
+        offset: of the first byte, from the beginning of the file.
+        shape: of the array, in C order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    offset: int = Field(ge=0, le=1 << 40)
+    shape: tuple[Annotated[int, Field(ge=1, le=1 << 31)], ...] = Field(min_length=1, max_length=2)
+    dtype: Literal["float32"] = "float32"
+
+
 class BundleCard(BaseModel):
-    """What `bundle.json` holds. `version` is a short hash of everything else, the other files' hashes included."""
+    """The contents of `bundle.json`. `version` is a short hash of everything else, including the files' hashes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +53,10 @@ class BundleCard(BaseModel):
     libraries: dict[str, str]
     files: dict[str, str]
     without_onnx: str | None = None
-    """Why there is no `model.onnx`; None where there is one, or the bundle is older than that."""
+    """Why there is no `model.onnx`; None where there is one, or the bundle is older than the format's support of it."""
+    kernel: dict[str, WeightPlace] | None = None
+    """The weights from which a kernel computes the model, by the names of `models.native.forward`. None where no kernel
+    knows its architecture, or the bundle is older than such kernels."""
 
     @model_validator(mode="after")
     def _labels_differ(self) -> "BundleCard":
@@ -48,7 +66,7 @@ class BundleCard(BaseModel):
 
 
 def read_card(path: Path) -> BundleCard:
-    """The card of the bundle in folder `path`, without loading its model.
+    """Read the card of the bundle in folder `path`, without loading its model.
 
     Raises:
         BundleError: there is no card, or it is not one that this version reads.
@@ -82,11 +100,11 @@ def write_card(folder: Path, values: Mapping[str, Any], *, place: Path) -> Bundl
 
     Args:
         folder: where the bundle is made.
-        values: all but `version` and `files`, as plain values.
-        place: where it will be, which is what errors call it.
+        values: everything except `version` and `files`, as plain values.
+        place: where the bundle will be; errors name it.
 
     Raises:
-        BundleError: they make no card that could be read again.
+        BundleError: the card could not be read again.
     """
     files = {
         file.relative_to(folder).as_posix(): _sha256(file)
@@ -105,16 +123,16 @@ def write_card(folder: Path, values: Mapping[str, Any], *, place: Path) -> Bundl
 
 
 def _sealed(values: Mapping[str, Any]) -> BundleCard:
-    """The card of `values` with the hash of its contents, just as it is once it was written and read again.
+    """Return the card of `values` with its version, exactly as it will be read again.
 
-    The hash is of what JSON makes of the values: 1 of a float is 1.0, a number as a key is a string, NaN is null.
+    The hash is of the values as JSON has them: a float 1 is 1.0, a number as a key is a string, NaN is null.
     """
     contents = BundleCard(**values, version="0" * 12).model_dump(mode="json", exclude={"version"})
     return BundleCard(**contents, version=_version_of(contents))
 
 
 def first_fault(error: ValidationError) -> str:
-    """The first thing wrong, in one line."""
+    """Describe the first error in one line."""
     fault = error.errors()[0]
     place = "/".join(str(part) for part in fault["loc"])
     return f"{place}: {fault['msg']}. Received {fault['input']!r:.100}."

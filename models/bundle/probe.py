@@ -1,25 +1,26 @@
-"""A few texts with what Keras says of them, by which a model is checked where no Keras is."""
+"""A few texts with Keras' outputs for them, by which kernels and ONNX Runtime are checked without Keras."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.bundle.card import first_fault
-from models.bundle.parts import PROBE_FILE
 from models.bundle.verification import BundleError
 from models.tokenizer import PAD_ID, UNKNOWN_ID
 
+PROBE_FILE = "probe.json"
 TOLERANCE = 1e-4
-"""By which an output may differ, or by which part of it where it is larger than 1."""
+"""Allowed difference of an output: absolute up to 1, relative above."""
 
 Forward = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-"""ids int32[batch, tokens], padded on the right -> the model's outputs by name."""
+"""ids int32[batch, tokens], padded on the right -> outputs by name, each with `batch` as its first dimension."""
 
 _LENGTHS = (24, 1, 0, 9, 100)
 _PROBE_BYTES = 1 << 22
-_DIGITS = 9  # of a float32; more would say nothing
+_DIGITS = 9  # enough to identify a float32
 
 
 class ProbeText(BaseModel):
@@ -34,7 +35,7 @@ class ProbeText(BaseModel):
 
 
 class Probe(BaseModel):
-    """What `probe.json` holds: texts of several lengths, and what each label has before any token is read."""
+    """The contents of `probe.json`: texts of several lengths, and the bases of `BundleParts`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,19 +43,22 @@ class Probe(BaseModel):
     texts: list[ProbeText]
 
     def padded(self) -> np.ndarray:
-        """The ids of all the texts: int32[batch, tokens]."""
+        """Return the ids of all texts: int32[batch, tokens]."""
         return _padded([each.ids for each in self.texts])
 
-    def difference(self, forward: Forward) -> str | None:
-        """Where another model says something else of these texts, in words; None where it agrees within `TOLERANCE`."""
-        outputs = forward(self.padded())
+    def difference(self, outputs: Mapping[str, Any]) -> str | None:
+        """Describe the first output that differs from the recorded ones by more than `TOLERANCE`; None if all agree.
+
+        Args:
+            outputs: by name, arrays or lists with a row for every text; padding is ignored.
+        """
         for row, text in enumerate(self.texts):
             for name in ("logits", "attention", "contributions"):
                 if (expected := getattr(text, name)) is None:
                     continue
                 if name not in outputs:
                     return f"expected an output {name!r}. Received {sorted(outputs)}"
-                cut = outputs[name][row] if name == "logits" else outputs[name][row, : len(text.ids)]
+                cut = outputs[name][row] if name == "logits" else outputs[name][row][: len(text.ids)]
                 received, wanted = np.asarray(cut, np.float64), np.array(expected)
                 if received.shape != wanted.shape:
                     return f"expected {name} of shape {wanted.shape}. Received {received.shape}"
@@ -64,12 +68,16 @@ class Probe(BaseModel):
         return None
 
 
-def make_probe(forward: Forward, *, vocabulary_size: int, max_tokens: int, bases: Sequence[float] | None) -> Probe:
-    """Texts of random ids, the largest among them, and what `forward` says of them in one batch."""
+def make_probe(
+    forward: Forward, *, vocabulary_size: int, max_tokens: int, bases: Sequence[float] | None
+) -> Probe | None:
+    """Record the outputs for a batch of texts of random ids, the largest id among them; None if one is not finite."""
     generator = np.random.default_rng(0)
     texts = [generator.integers(UNKNOWN_ID, vocabulary_size, min(length, max_tokens)).tolist() for length in _LENGTHS]
     texts[0][-1] = vocabulary_size - 1
     outputs = forward(_padded(texts))
+    if not all(np.isfinite(output).all() for output in (*outputs.values(), np.array(bases or ()))):
+        return None
     return Probe(
         bases=None if bases is None else _numbers(np.array(bases)),
         texts=[
@@ -87,10 +95,10 @@ def make_probe(forward: Forward, *, vocabulary_size: int, max_tokens: int, bases
 
 
 def read_probe(folder: Path) -> Probe:
-    """The probe of the bundle in `folder`.
+    """Read the probe of the bundle in `folder`.
 
     Raises:
-        BundleError: the file is no such thing.
+        BundleError: the file is not a probe.
     """
     file = folder / PROBE_FILE
     if (size := file.stat().st_size) > _PROBE_BYTES:

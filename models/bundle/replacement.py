@@ -1,4 +1,4 @@
-"""Moving a finished folder into the place of another, in one step."""
+"""Replace a folder by a finished one in one step."""
 
 import ctypes
 import errno
@@ -12,11 +12,10 @@ _RENAME_EXCHANGE = 2
 
 
 def replace_folder(new: Path, place: Path) -> None:
-    """Move the folder `new` to `place`; what was there is deleted. Both are on one file system.
+    """Move the folder `new` to `place`, and delete what was there. Both are on one file system.
 
-    On Linux the two folders are exchanged atomically, so at every moment `place` is the whole old folder or the whole
-    new one. Where the system cannot do that there is a moment in which `place` does not exist and the old folder waits
-    beside `new`.
+    On Linux the two are exchanged atomically: `place` is always the whole old folder or the whole new one. Elsewhere
+    there is a moment in which `place` does not exist and the old folder is beside `new`.
     """
     _flush(new)
     if not place.exists():
@@ -32,7 +31,7 @@ def replace_folder(new: Path, place: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders atomically; False where the system cannot."""
+    """Exchange two folders atomically; False where the system cannot."""
     if not sys.platform.startswith("linux"):
         return False
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
@@ -47,7 +46,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _flush(folder: Path) -> None:
-    """Make sure that every file of `folder` is on disk before a name points to it."""
+    """Write every file of `folder` to disk, before a name points to it."""
     for file in folder.rglob("*"):
         if file.is_file():
             with file.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""What every file of a bundle must pass before a byte of it is trusted."""
+"""Checks that every file of a bundle passes before its contents are used."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ MAX_FILE_BYTES = 1 << 30
 
 
 class BundleError(Exception):
-    """A bundle that is refused; the message says which file or class, what was expected and what was found."""
+    """A bundle is refused; the message says which file or class, what was expected and what was found."""
 
 
 def check_files(folder: Path, digests: Mapping[str, str]) -> None:
-    """Every file that the card lists is inside `folder`, of a sane size, and has the SHA-256 the card gives.
+    """Check that every file that the card lists is inside `folder`, small enough, and has the card's SHA-256.
 
     Raises:
-        BundleError: the first file of which this is not true.
+        BundleError: a file fails.
     """
     if len(digests) > MAX_FILES:
         raise BundleError(f"{folder}: expected at most {MAX_FILES} files. The card lists {len(digests)}.")

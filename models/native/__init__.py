@@ -1,4 +1,4 @@
-"""The hot loops in C: used where they were compiled, never needed. Everything here has its twin in Python.
+"""Optional kernels in C: arrays in, arrays out. Each has a reference in Python, which runs where they are not compiled.
 
 `python -m models.native` compiles them, and so does an installation that finds a C compiler.
 """
@@ -11,33 +11,34 @@ from models.native.build import LIBRARY, sources_hash
 
 T = TypeVar("T", bound=ctypes.CDLL)
 
-_used = True
+_wanted = True
 
 
 def use(wanted: bool) -> None:
-    """Whether what is loaded from now on shall use C where it is compiled; in this process, and by default it does."""
-    global _used
-    _used = wanted
+    """Choose whether what is loaded from now on uses the kernels; it does by default."""
+    global _wanted
+    _wanted = wanted
 
 
 def library() -> ctypes.PyDLL | None:
-    """The compiled functions, called with the interpreter's lock held: for those that take microseconds.
+    """Return the kernels, to be called with the interpreter's lock held: for those that take microseconds.
 
-    None where nothing was compiled, or from other sources than these, or it is not to be used.
+    None where they are not compiled, were compiled from other sources, or are not wanted.
     """
-    return _load(ctypes.PyDLL) if _used else None
+    return load(ctypes.PyDLL) if _wanted else None
 
 
 def unlocked_library() -> ctypes.CDLL | None:
-    """As `library`, but other threads run meanwhile: for functions that take longer than that costs."""
-    return _load(ctypes.CDLL) if _used else None
+    """Return the kernels, to be called without the interpreter's lock: for those that take longer."""
+    return load(ctypes.CDLL) if _wanted else None
 
 
 @cache
-def _load(how: type[T]) -> T | None:
+def load(kind: type[T]) -> T | None:
+    """Load the compiled library; None where there is none of these sources."""
     try:
-        loaded = how(str(LIBRARY))
+        loaded = kind(str(LIBRARY))
         loaded.heed_sources.restype = ctypes.c_char_p
         return loaded if loaded.heed_sources() == sources_hash().encode() else None
-    except (OSError, AttributeError):  # not compiled, for another machine, or no library of ours
+    except (OSError, AttributeError):  # not compiled, for another machine, or another library
         return None

@@ -1,4 +1,4 @@
-"""`python -m models.native`: compile the hot loops, unless that is done."""
+"""`python -m models.native`: compile the kernels, unless that is done."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from models.native.build import build
 
 
 def main() -> None:
-    """Never fails, since everything runs without them."""
+    """Compile, or say why not; everything runs without the kernels."""
     if library() is not None:
         return
     try:

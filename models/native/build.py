@@ -1,6 +1,6 @@
-"""How the C sources beside this file become a library: `python -m models.native` does it.
+"""Compile the C sources beside this file: `python -m models.native` calls `build`.
 
-Needs a C compiler, `cc` or what the variable CC names, that knows the extensions of gcc: so does clang.
+Needs a C compiler with the extensions of gcc, which clang has too: `cc`, or the one that the variable CC names.
 """
 
 import hashlib
@@ -10,60 +10,45 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-LIBRARY = FOLDER / f"_heed{sysconfig.get_config_var('EXT_SUFFIX')}"
-SOURCES = (
-    "answer.c",
-    "backlog.c",
-    "classify.c",
-    "classify_avx2.c",
-    "classify_avx512.c",
-    "share.c",
-    "sources.c",
-    "tokens.c",
-)
-HEADERS = (
-    "classifier.h",
-    "eight.h",
-    "processors.h",
-    "products.h",
-    "recurrence.h",
-    "tokens.h",
-    "vectors.h",
-    "vocabulary.h",
-)
-FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fPIC", "-pthread", "-Wall", "-Wextra", "-Wno-psabi")
+LIBRARY = Path(os.environ.get("HEED_NATIVE_LIBRARY", FOLDER / f"_heed{sysconfig.get_config_var('EXT_SUFFIX')}"))
+"""The variable is for tests of a library that was compiled in another way."""
+
+SOURCES = ("forward.c", "forward_avx2.c", "forward_avx512.c", "tokenizer.c", "tokens_json.c")
+FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fPIC", "-Wall", "-Wextra", "-Wno-psabi")
 
 
 def sources_hash() -> str:
-    """What a library compiled from these sources answers to: an older one is not called with what it does not know."""
+    """Return the hash that a library compiled from these sources reports, so that a stale one is not used."""
     digest = hashlib.sha256()
-    for name in (*SOURCES, *HEADERS):
+    for name in SOURCES:
         digest.update((FOLDER / name).read_bytes())
     return digest.hexdigest()
 
 
 def macros() -> list[tuple[str, str | None]]:
-    """What is defined when the sources are compiled."""
+    """Return the macros that the sources are compiled with."""
     return [("HEED_SOURCES", f'"{sources_hash()}"')]
 
 
-def build() -> Path:
-    """Compile the library, in one step for whoever loads it meanwhile.
+def build(library: Path | None = None, flags: Sequence[str] = ()) -> Path:
+    """Compile the kernels to `library`, by default `LIBRARY`, and move them there in one step.
 
     Raises:
         FileNotFoundError: there is no compiler.
-        subprocess.CalledProcessError: it failed, and has said why.
+        subprocess.CalledProcessError: the compiler failed; it has printed why.
     """
+    library = library or LIBRARY
     compiler = shlex.split(os.environ.get("CC", "cc"))
     if shutil.which(compiler[0]) is None:
         raise FileNotFoundError(f"Expected a C compiler, {compiler[0]!r} or another that CC names. Found none.")
-    with tempfile.TemporaryDirectory(dir=FOLDER) as scratch:
-        made = Path(scratch) / LIBRARY.name
+    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+        made = Path(scratch) / library.name
         defined = [f"-D{name}={value}" for name, value in macros()]
         sources = [str(FOLDER / name) for name in SOURCES]
-        subprocess.run([*compiler, *FLAGS, *defined, "-shared", "-o", str(made), *sources, "-lm"], check=True)
-        made.replace(LIBRARY)
-    return LIBRARY
+        subprocess.run([*compiler, *FLAGS, *flags, *defined, "-shared", "-o", str(made), *sources, "-lm"], check=True)
+        made.replace(library)
+    return library

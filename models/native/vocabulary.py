@@ -1,20 +1,18 @@
-"""The tokenizer's inner loop in C: spans and ids of a text in one pass."""
+"""The tokenizer's inner loop in C: tokens of a text and their ids in one pass."""
 
 import ctypes
-import threading
 from collections.abc import Sequence
 
 import numpy as np
 
 from models.native import library
-from models.native.addresses import address_of
 
-_INTEGERS_A_SLOT = 4  # `Slot` of vocabulary.h
-_SCRATCH = 1 << 14  # integers; longer texts are rare
+_SLOT = np.dtype([("hash", np.uint64), ("id", np.int32), ("start", np.int32), ("length", np.int32)], align=True)
+_MAX_LENGTH = 1 << 28  # letters of a text, or of all words together
 
 
 class _Vocabulary(ctypes.Structure):
-    """`Vocabulary` of vocabulary.h."""
+    """`Vocabulary` of tokenizer.c."""
 
     _fields_ = [
         ("letters", ctypes.c_void_p),
@@ -27,67 +25,60 @@ class _Vocabulary(ctypes.Structure):
 
 
 class NativeVocabulary:
-    """Ids of words, and the tokens of texts.
+    """Maps words to ids, and texts to tokens.
 
     Args:
-        words: word i has id `first_id + i`; what is none of them has id `first_id - 1`.
-        kinds: uint8[codes], the kind of each code point, as in `models.tokenizer`.
+        words: different and not empty; word i has id `first_id + i`. An unknown word has id `first_id - 1`.
+        first_id: at least 1.
+        kinds: uint8[codes], the kind of each code point, as in `models.tokenizer`; more than 127 of them.
+
+    Raises:
+        RuntimeError: the kernels are not compiled, or not wanted.
+        ValueError: the words collide in the hash table, so that looking them up would take long.
     """
 
     def __init__(self, words: Sequence[str], first_id: int, kinds: np.ndarray) -> None:
         loaded = library()
-        assert loaded is not None
-        self._kinds = kinds
+        if loaded is None:
+            raise RuntimeError("The kernels are not compiled, or not wanted.")
         letters = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), np.uint32)
+        if len(letters) > _MAX_LENGTH or "" in words or first_id < 1 or len(kinds) < 128 or kinds.dtype != np.uint8:
+            raise ValueError(
+                f"Expected words of 1 to {_MAX_LENGTH} letters, a first id of at least 1, and the kinds of ASCII. "
+                f"Received {len(letters)} letters, first id {first_id} and {len(kinds)} kinds of {kinds.dtype}."
+            )
+        self._kinds = np.ascontiguousarray(kinds)
         ends = np.cumsum([len(word) for word in words], dtype=np.int32)
-        slots = np.zeros((1 << (2 * len(words) + 1).bit_length(), _INTEGERS_A_SLOT), np.int32)
-        self._arrays = (letters, ends, slots)  # kept: the structure holds their addresses alone
+        slots = np.zeros(1 << (2 * len(words) + 1).bit_length(), _SLOT)
+        self._arrays = (letters, ends, slots)  # the structure holds only their addresses
         addresses = (array.ctypes.data for array in self._arrays)
         self._structure = _Vocabulary(*addresses, len(slots) - 1, len(words), first_id)
-        loaded.heed_fill_vocabulary(ctypes.byref(self._structure))
-        self._address = ctypes.addressof(self._structure)
-        self._kinds_address = kinds.ctypes.data
-        self._own = threading.local()
-        self._encode_ascii = self._function(loaded.heed_encode_ascii)
-        self._encode_codes = self._function(loaded.heed_encode_codes)
-
-    @staticmethod
-    def _function(function: "ctypes._NamedFuncPointer") -> "ctypes._NamedFuncPointer":
+        self._unknown = first_id - 1
+        if not loaded.heed_fill_vocabulary(ctypes.byref(self._structure)):
+            raise ValueError(f"Expected words that differ in their hashes. Received {len(words)} that collide.")
         pointer, integer = ctypes.c_void_p, ctypes.c_int32
-        function.argtypes = [pointer, ctypes.c_char_p, integer, pointer, integer, integer, pointer]
-        function.restype = integer
-        return function
+        self._encode = loaded.heed_encode
+        self._encode.argtypes = [pointer, ctypes.c_char_p, *[integer] * 2, pointer, ctypes.c_uint32, integer, pointer]
+        self._encode.restype = integer
 
-    def encode(self, text: str, max_tokens: int) -> tuple[tuple[np.ndarray, ...], int, int] | None:
-        """The tokens of a text, lower-cased if it is not ASCII; None where kinds alone do not tell them.
+    def encode(self, text: str, max_tokens: int) -> tuple[np.ndarray, int, int] | None:
+        """Tokenize a text, which is lower-cased unless it is ASCII; None where kinds alone do not tell the tokens.
 
         Returns:
-            ids, starts and ends of the first `max_tokens` tokens, int32[tokens] each; how many of these are no words;
+            int32[3, tokens], the ids, starts and ends of the first `max_tokens` tokens; how many of these are unknown;
             and how many tokens the whole text has.
         """
         length = len(text)
-        room = min(length, max_tokens)
-        integers = 3 * room + 1  # the last one is the count of the unknown
-        if text.isascii():
-            encode, content = self._encode_ascii, text.encode("ascii")
-            scratch = self._scratch_of(integers + -(-length // 4))  # the lower-cased text stands behind them
-        else:
-            encode, content = self._encode_codes, text.encode("utf-32-le", "surrogatepass")
-            scratch = self._scratch_of(integers)
-        tokens: int = encode(
-            self._address, content, length, self._kinds_address, len(self._kinds), max_tokens, address_of(scratch)
+        if length > _MAX_LENGTH:
+            return None
+        width, content = (1, text.encode("ascii")) if text.isascii() else (4, text.encode("utf-32-le", "surrogatepass"))
+        room = max(0, min(length, max_tokens))
+        found = np.empty((3, room), np.int32)
+        tokens: int = self._encode(
+            *(ctypes.addressof(self._structure), content, width, length),
+            *(self._kinds.ctypes.data, len(self._kinds), room, found.ctypes.data),
         )
         if tokens < 0:
             return None
-        kept = min(tokens, room)
-        found = scratch[: 3 * kept].copy()
-        return (found[:kept], found[kept : 2 * kept], found[2 * kept :]), scratch.item(integers - 1), tokens
-
-    def _scratch_of(self, integers: int) -> np.ndarray:
-        """Memory of this thread, the same for most texts: so it is still in the cache."""
-        if integers > _SCRATCH:
-            return np.empty(integers, np.int32)
-        scratch: np.ndarray | None = getattr(self._own, "scratch", None)
-        if scratch is None:
-            scratch = self._own.scratch = np.empty(_SCRATCH, np.int32)
-        return scratch
+        found = found[:, : min(tokens, room)].copy()
+        return found, int(np.count_nonzero(found[0] == self._unknown)), tokens

@@ -1,50 +1,124 @@
-"""Forward passes in C: any lengths, nothing to compile, nothing padded."""
+"""The engine whose forward passes are a kernel in C: any lengths, nothing to compile, nothing padded."""
 
-from collections.abc import Iterator, Sequence
+import importlib
+import sys
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import structlog
 
-from models.bundle.store import Bundle
-from service.inference.engine import Result
-from service.inference.native_classifier import NativeClassifier
-from service.inference.shapeless_engine import ShapelessEngine
-from service.inference.shapes import Shape, bucket_of, token_buckets_for
+from models.bundle.parts import MODEL_FILE, BundleParts
+from models.bundle.probe import Probe
+from models.bundle.verification import BundleError
+from models.bundle.weights import read_weights
+from models.native.forward import NativeForward, lanes
+from models.tokenizer import UNKNOWN_ID
+from service.inference.engine import Engine, Result
+
+_LEAST_LANES = 8
+"""With narrower vectors XLA and ONNX Runtime are faster."""
+
+log = structlog.get_logger(__name__)
 
 
-class NativeEngine(ShapelessEngine):
-    """Runs one bundle's model on texts as they come.
+def native_engine(bundle: BundleParts, *, buckets: Sequence[int], largest_batch: int) -> Engine | None:
+    """Return an engine that runs `bundle` on a kernel, if there is one for it here.
 
-    What is said of a text depends neither on a shape nor on the texts beside it, to the last bit.
+    None where the bundle has no index of its weights, the kernels are not compiled or not wanted, the processor has no
+    wide vectors, Keras computes on a GPU, or the kernel's outputs differ from the bundle's probe.
 
     Args:
-        bundle: the model and its card.
-        classifier: the bundle's model.
-        token_buckets: lengths that texts are counted and grouped by, in rising order.
+        bundle: loaded with Keras or without.
+        buckets: lengths in rising order; texts are counted and grouped by the next one up.
         largest_batch: texts in a forward pass, at most.
-        threads: forward passes that `run_all` has under way at once.
+    """
+    if bundle.kernel is None or bundle.probe is None or lanes() < _LEAST_LANES or _keras_has_gpu():
+        return None
+    try:
+        weights = read_weights(bundle.path / MODEL_FILE, bundle.kernel)
+        forward = NativeForward(weights, temperature=(bundle.card.config.get("attention") or {}).get("temperature", 1))
+        difference = _difference(forward, bundle.probe)
+    except (BundleError, ValueError, TypeError, AttributeError, MemoryError) as error:  # whatever the card claims
+        difference = str(error)
+    if difference is not None:
+        log.warning("no kernel for this model", model=bundle.card.name, reason=difference)
+        return None
+    longest = bundle.card.max_tokens
+    last = next((bucket for bucket in buckets if bucket >= longest), longest)
+    kept = (*(bucket for bucket in buckets if bucket < longest), last)
+    return NativeEngine(forward, buckets=kept, largest_batch=largest_batch)
+
+
+class NativeEngine:
+    """An `Engine` over a kernel. The outputs for a text are the same to the last bit in any batch.
+
+    Args:
+        forward: the kernel.
+        buckets: lengths in rising order; no text may be longer than the last.
+        largest_batch: texts in a forward pass, at most.
     """
 
     name = "native"
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        classifier: NativeClassifier,
-        *,
-        token_buckets: Sequence[int],
-        largest_batch: int,
-        threads: int = 1,
-    ) -> None:
-        buckets = token_buckets_for(bundle.card.max_tokens, token_buckets)
-        super().__init__(token_buckets=buckets, largest_batch=largest_batch, threads=threads)
-        self.bundle = bundle
-        self.classifier = classifier
+    def __init__(self, forward: NativeForward, *, buckets: Sequence[int], largest_batch: int) -> None:
+        self.buckets: Sequence[int] = tuple(buckets)
+        self._forward = forward
+        self._largest_batch = largest_batch
+        self._closed = False
 
-    def _passes(self, ids: Sequence[np.ndarray]) -> Iterator[list[int]]:
-        bucket_of(max(map(len, ids), default=0), self.token_buckets)
+    def warm(self) -> Iterator[None]:
+        """Run one text; there is nothing to compile."""
+        self.run([np.array([UNKNOWN_ID], np.int32)])
+        yield
+
+    def run(self, ids: Sequence[np.ndarray]) -> list[Result]:
+        """Return the results of texts given as int32[tokens] each, in order; texts of similar length go together.
+
+        Raises:
+            ValueError: a text is longer than the largest bucket, or an id is out of range.
+            RuntimeError: the engine is closed.
+        """
+        if self._closed:
+            raise RuntimeError("Expected an engine that is open. This one is closed.")
+        longest = max(map(len, ids), default=0)
+        if bisect_left(self.buckets, longest) == len(self.buckets):
+            raise ValueError(
+                f"Expected at most {self.buckets[-1]} tokens, the largest bucket. Received {longest}; "
+                "cut the text to the max_tokens of its model."
+            )
         places = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
-        return (places[at : at + self.largest_batch] for at in range(0, len(places), self.largest_batch))
+        results: dict[int, Result] = {}
+        for at in range(0, len(places), self._largest_batch):
+            batch = places[at : at + self._largest_batch]
+            outputs, finite = self._forward([ids[place] for place in batch])
+            results |= {place: Result(*output, finite or None) for place, output in zip(batch, outputs, strict=True)}
+        return [results[place] for place in range(len(ids))]
 
-    def _run_texts(self, texts: Sequence[np.ndarray], shape: Shape) -> list[Result]:
-        self._check_open()
-        return self.classifier(texts)
+    def facts(self) -> Mapping[str, float]:
+        """Return nothing: a kernel has no figures of its own."""
+        return {}
+
+    def close(self) -> None:
+        """Run nothing any more."""
+        self._closed = True
+
+
+def _difference(forward: NativeForward, probe: Probe) -> str | None:
+    """Describe where a kernel's outputs differ from the probe's; None if they agree."""
+    outputs, _ = forward([np.array(text.ids, np.int32) for text in probe.texts])
+    names = ("logits", "attention", "contributions")
+    return probe.difference({name: [getattr(output, name) for output in outputs] for name in names})
+
+
+def _keras_has_gpu() -> bool:
+    """Whether Keras is loaded and computes on something else than a processor."""
+    keras = sys.modules.get("keras")
+    if keras is None:
+        return False
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return bool(importlib.import_module(backend).config.list_physical_devices("GPU"))
+    if backend == "jax":
+        return bool(importlib.import_module(backend).default_backend() != "cpu")
+    return bool(importlib.import_module(backend).cuda.is_available())

@@ -36,7 +36,7 @@ def client(settings: Settings) -> Iterator[AppClient]:
 def any_processor() -> Iterator[None]:
     """What is tested is that it is right, on a processor with whatever vectors."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.inference.native_classifier._LEAST_LANES", 4)
+        patch.setattr("service.inference.native_engine._LEAST_LANES", 4)
         yield
 
 

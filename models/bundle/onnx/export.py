@@ -1,4 +1,4 @@
-"""From a Keras classifier to the same one in ONNX: its own weights, any number of texts and of tokens."""
+"""Convert a Keras classifier to ONNX: the same weights, any number of texts and tokens."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,77 +8,66 @@ import keras
 import numpy as np
 import onnx
 import tensorflow as tf
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from tf2onnx import optimizer, tf_loader
 from tf2onnx.tfonnx import process_tf_graph
 
-from models.bundle.onnx.probe import make_probe
+from models.bundle.archive import stored_weights
+from models.bundle.graph import find_weight
+from models.bundle.onnx.bundle import OnnxModel
 from models.bundle.onnx.recurrent import recurrent_nodes
-from models.bundle.onnx.session import OnnxModel
-from models.bundle.onnx.sharing import share_weights
-from models.bundle.parts import MODEL_FILE, ONNX_FILE, PROBE_FILE
+from models.bundle.parts import MODEL_FILE, ONNX_FILE
+from models.bundle.probe import Probe
 from models.layers.additive_scores import without_loops
 
 OPSET = 18
 
-# Names in the graph, of what the recurrent encoder takes and gives. It is left out of what is converted.
+_SMALLEST_SHARED_BYTES = 1 << 16
+
+# Names of the recurrent encoder's inputs and output in the graph. tf2onnx does not convert the encoder itself.
 _STATES, _MASK, _LENGTHS, _ENCODED = "states", "mask", "lengths", "encoded"
 
-# tf2onnx would take one reshape for two, and drop the size that the second one copies from the first.
+# This pass merges two reshapes and drops the size that the second copies from the first.
 _WRONG_PASSES = {"remove_back_to_back"}
 
 
 class ExportError(Exception):
-    """A classifier that ONNX cannot say; the message says why."""
+    """ONNX cannot express a classifier; the message says why."""
 
 
-def write_onnx(
-    folder: Path,
-    model: keras.Model,
-    *,
-    vocabulary_size: int,
-    max_tokens: int,
-    bases: Sequence[float] | None,
-) -> None:
-    """Write `model.onnx` and `probe.json` into `folder`, where `model.keras` holds the same model.
+def write_onnx(folder: Path, model: keras.Model, probe: Probe) -> None:
+    """Write `model.onnx` into `folder`, where `model.keras` holds the same model; its large weights stay there.
 
     Args:
-        vocabulary_size: ids that the model knows.
-        max_tokens: tokens that it reads of a text, at most.
-        bases: what its head gives each label before any token is read; None where it has no contributions.
+        folder: the bundle in the making.
+        model: the classifier.
+        probe: texts with the model's outputs.
 
     Raises:
-        ExportError: something in the model has no counterpart in ONNX, or the counterpart gives other outputs.
+        ExportError: ONNX cannot express the model, or the graph's outputs differ from the probe's.
     """
     if (backend := keras.backend.backend()) != "tensorflow":
         raise ExportError(f"expected Keras on TensorFlow, which is what is converted. It runs on {backend}.")
-    function = tf.function(lambda ids: model(ids, training=False), autograph=False)
-    probe = make_probe(
-        lambda ids: {name: output.numpy() for name, output in function(ids).items()},
-        vocabulary_size=vocabulary_size,
-        max_tokens=max_tokens,
-        bases=bases,
-    )
     try:
         converted = to_onnx(model)
-        share_weights(converted.graph, folder / MODEL_FILE)
+        _share_weights(converted.graph, folder / MODEL_FILE)
         graph = converted.SerializeToString()
-        difference = probe.difference(OnnxModel(graph, {MODEL_FILE: (folder / MODEL_FILE).read_bytes()}))
-    except Exception as error:  # tf2onnx and ONNX Runtime raise whatever the part they met raised
+        session = OnnxModel(graph, {MODEL_FILE: (folder / MODEL_FILE).read_bytes()})
+        difference = probe.difference(session(probe.padded()))
+    except Exception as error:  # tf2onnx and ONNX Runtime have no common exception
         raise ExportError(f"{type(error).__name__}: {error}") from error
     if difference is not None:
         raise ExportError(difference)
     (folder / ONNX_FILE).write_bytes(graph)
-    (folder / PROBE_FILE).write_text(probe.model_dump_json() + "\n", encoding="utf-8")
 
 
 def to_onnx(model: keras.Model) -> onnx.ModelProto:
-    """The classifier `model` as a graph: ids int32[batch, tokens], padded on the right, to the outputs by their names.
+    """Convert the classifier `model`: ids int32[batch, tokens], padded on the right -> outputs by name.
 
-    A recurrent encoder becomes the operator that ONNX has for it; all else is converted by tf2onnx.
+    A recurrent encoder becomes the operator that ONNX has for it; tf2onnx converts the rest.
 
     Raises:
-        ValueError: something in the model has no counterpart.
+        ValueError: ONNX has no counterpart for a part of the model.
     """
     encoder = next((layer for layer in model.layers if isinstance(layer, keras.layers.Bidirectional)), None)
     inputs, outputs = [model.input], dict(model.output)
@@ -121,7 +110,7 @@ def _converted(model: keras.Model, signature: Sequence[tf.TensorSpec]) -> onnx.M
 
 
 def _erfc(graph: Any, node: Any, name: str, _: Any) -> None:
-    """1 - Erf, which tf2onnx does not know by itself."""
+    """Convert Erfc to 1 - Erf, which tf2onnx does not do."""
     graph.remove_node(node.name)
     one = graph.make_const(f"{name}/one", np.ones((), np.float32)).output[0]
     erf = graph.make_node("Erf", [node.input[0]], name=f"{name}/erf").output[0]
@@ -129,7 +118,7 @@ def _erfc(graph: Any, node: Any, name: str, _: Any) -> None:
 
 
 def _sign_bit(graph: Any, node: Any, name: str, _: Any) -> None:
-    """Of the bits of a float as an integer, that of the sign alone: Keras' argmax asks whether a 0 is negative."""
+    """Convert a bit cast to the sign bit alone: Keras' argmax asks whether a 0 is negative."""
     graph.remove_node(node.name)
     nothing = graph.make_const(f"{name}/nothing", np.zeros((), np.float32)).output[0]
     reciprocal = graph.make_node("Reciprocal", [node.input[0]], name=f"{name}/reciprocal").output[0]  # 1 / -0 = -inf
@@ -139,7 +128,7 @@ def _sign_bit(graph: Any, node: Any, name: str, _: Any) -> None:
 
 
 def _insert(graph: onnx.GraphProto, encoder: keras.layers.Bidirectional) -> None:
-    """Let what the encoder gives be computed from what it takes, and be an input no longer."""
+    """Compute the encoder's output in the graph, where it is an input so far."""
     nodes, tensors = recurrent_nodes(encoder, _STATES, _LENGTHS, _ENCODED)
     counting = [
         helper.make_node("Cast", [_MASK], ["mask/as_numbers"], to=onnx.TensorProto.INT32),
@@ -161,7 +150,7 @@ def _keep(messages: Any, wanted: Any) -> None:
 
 
 def _in_order(nodes: Sequence[onnx.NodeProto], known: set[str]) -> list[onnx.NodeProto]:
-    """The nodes, each after those whose outputs it takes; `known` are the names that are there before all of them."""
+    """Sort nodes so that each follows those whose outputs it takes; `known` are the names of inputs and weights."""
     known = known | {""}
     ordered: list[onnx.NodeProto] = []
     waiting = list(nodes)
@@ -173,3 +162,18 @@ def _in_order(nodes: Sequence[onnx.NodeProto], known: set[str]) -> list[onnx.Nod
         known.update(name for node in ready for name in node.output)
         waiting = [node for node in waiting if not known.issuperset(node.output)]
     return ordered
+
+
+def _share_weights(graph: onnx.GraphProto, archive: Path) -> None:
+    """Let every large weight that the Keras archive holds byte for byte refer to it, instead of a copy."""
+    places, content = stored_weights(archive), archive.read_bytes()
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.nbytes < _SMALLEST_SHARED_BYTES or values.dtype != np.float32:
+            continue
+        if (offset := find_weight(values, places, content)) is not None:
+            for field in ("raw_data", "float_data"):
+                tensor.ClearField(field)
+            tensor.data_location = TensorProto.EXTERNAL
+            for key, value in (("location", archive.name), ("offset", offset), ("length", values.nbytes)):
+                tensor.external_data.add(key=key, value=str(value))

@@ -309,7 +309,7 @@ def test_a_card_whose_version_is_not_its_hash_is_refused(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda card: card.update(labels=["a", "b", "c"]), "expected 3 labels of the model. Received 2"),
+        (lambda card: card.update(labels=["a", "b", "c"]), "expected 3 labels in config. Received 2"),
         (lambda card: card["config"].update(labels=3), "expected 2 labels in config. Received 3"),
         (lambda card: card["config"].update(vocabulary_size=9), "ids in config. Received 9"),
     ],
@@ -325,7 +325,7 @@ def test_parts_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ('{"type": "words", "words": ["one"]}', r"the parts do not fit: expected 3 ids of the model"),
+        ('{"type": "words", "words": ["one"]}', r"the parts do not fit: expected 3 ids in config"),
         ('{"type": "words", "words": ["one", "one"]}', r"tokenizer\.json: Expected 2 different, non-empty words"),
         ('{"type": "bytes", "words": ["one"]}', r"tokenizer\.json: Expected .*Received another JSON document"),
         ("[" * 100_000, r"tokenizer\.json: "),

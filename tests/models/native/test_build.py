@@ -1,4 +1,4 @@
-"""Compiling, and what is loaded of what was compiled."""
+"""Compiling the kernels, and loading them."""
 
 import shutil
 import subprocess
@@ -11,33 +11,31 @@ from models import native
 from models.native import __main__ as command
 from models.native import build
 
-SOURCES = (*build.SOURCES, *build.HEADERS)
-
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled: None) -> Path:
     """A copy of the sources, where nothing is compiled yet."""
-    for name in SOURCES:
+    for name in build.SOURCES:
         shutil.copy(build.FOLDER / name, tmp_path)
     monkeypatch.setattr(build, "FOLDER", tmp_path)
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-O0"))  # sooner done
     for module in (build, native):
         monkeypatch.setattr(module, "LIBRARY", tmp_path / build.LIBRARY.name)
-    native._load.cache_clear()
+    native.load.cache_clear()
     yield tmp_path
-    native._load.cache_clear()
+    native.load.cache_clear()
 
 
 def test_what_is_compiled_is_loaded(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert native.library() is None
-    native._load.cache_clear()
+    native.load.cache_clear()
     command.main()
-    native._load.cache_clear()
+    native.load.cache_clear()
     assert native.library() is not None
     assert native.unlocked_library() is not None
     out, err = capfd.readouterr()
     assert (out, "warning" in err) == ("", False)
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*SOURCES, build.LIBRARY.name])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*build.SOURCES, build.LIBRARY.name])
 
 
 def test_it_is_left_aside_where_it_is_not_wanted(folder: Path) -> None:
@@ -50,7 +48,7 @@ def test_it_is_left_aside_where_it_is_not_wanted(folder: Path) -> None:
 
 def test_a_library_of_other_sources_is_not_loaded(folder: Path) -> None:
     build.build()
-    with (folder / "vectors.h").open("a") as changed:
+    with (folder / "forward.c").open("a") as changed:
         changed.write("/* newer */\n")
     assert native.library() is None
 

@@ -1,4 +1,4 @@
-"""The tokenizer's loop in C beside the one in Python: the same tokens of any text."""
+"""The tokenizer's kernel beside its reference in Python: the same tokens of any text."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models import native
+from models.native.vocabulary import NativeVocabulary
 from models.tokenizer import Encoding, Tokenizer
 
 WORDS = ("a", "it's", "é", "don't", "br", "<", "!", "ab", "b", "σ", "_x9", "z", "中", "\ud800")
@@ -49,7 +50,6 @@ def columns(encoding: Encoding) -> list[list[int]]:
     return [each.tolist() for each in (encoding.ids, encoding.starts, encoding.ends)]
 
 
-# C looks at 64 characters at once: what stands where two such blocks meet?
 BEFORE = st.builds(str.__mul__, st.sampled_from([" ", "x", ".", "é ", "x'"]), st.integers(0, 130))
 
 
@@ -80,18 +80,33 @@ def test_every_word_of_a_large_vocabulary_is_found(compiled: None) -> None:
     assert tokenizer.encode("w50000 W7", 5).ids.tolist() == [1, 9]
 
 
-@pytest.mark.parametrize(("one", "other"), [("αa", "ұf"), ("wonderfulαa", "wonderfulұf")])
-def test_words_with_one_hash_are_told_from_each_other(compiled: None, one: str, other: str) -> None:
-    """C folds eight code points into eight bytes, where those beyond a byte reach into the next one."""
-    both = Tokenizer([one, other])
-    assert both._native is not None
-    assert both.encode(f"{other} {one}", 2).ids.tolist() == [3, 2]
-    assert Tokenizer([one]).encode(f"{other} {one}", 2).ids.tolist() == [1, 2]
-    assert Tokenizer([one + "\0"]).encode(one, 1).ids.tolist() == [1]  # one hash, but another length
+def colliding(prefix: str, letters: str, slots: int, count: int) -> list[str]:
+    """Words of a prefix and four letters whose hashes in tokenizer.c all lead to slot 0 of `slots`."""
+    codes = np.array([ord(letter) for letter in letters], np.uint64)
+    columns = [np.full(len(codes) ** 4, ord(letter), np.uint64) for letter in prefix]
+    columns += [each.ravel() for each in np.meshgrid(codes, codes, codes, codes, indexing="ij")]
+    hashes = np.zeros_like(columns[0])
+    for column in columns:
+        hashes = (hashes ^ column) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(32)
+    found = np.flatnonzero(hashes % np.uint64(slots) == 0)[:count]
+    assert len(found) == count
+    return ["".join(chr(int(column[place])) for column in columns) for place in found]
 
 
-def test_words_that_are_their_own_keys(compiled: None) -> None:
-    """Up to eight ASCII characters are looked up by themselves: neither a zero byte nor a ninth letter is lost."""
+@pytest.mark.parametrize("letters", ["abcdefghijklmnopqrstuvw", "αβγδεζηθικλμνξοπρτυφχψω"])
+@pytest.mark.parametrize("prefix", ["", "wonderfully"])
+def test_words_made_to_collide_are_refused_and_read_in_python(compiled: None, prefix: str, letters: str) -> None:
+    words = colliding(prefix, letters, 512, 200)
+    assert Tokenizer(words[:100])._native is not None
+    with pytest.raises(ValueError, match="Expected words that differ in their hashes"):
+        NativeVocabulary(words, 2, np.full(128, 8, np.uint8))
+    tokenizer = Tokenizer(words)
+    assert tokenizer._native is None
+    assert tokenizer.encode(f"{words[7]} other {words[199]}", 5).ids.tolist() == [9, 1, 201]
+
+
+def test_short_and_long_words_are_told_from_their_neighbours(compiled: None) -> None:
     words = ["a", "a\0", "abcdefgh", "abcdefghi", "abcdefghij", "\0", "aé", "abcdefgé"]
     tokenizer = Tokenizer(words)
     assert tokenizer._native is not None

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 
+from models.bundle.onnx.bundle import OnnxModel
 from models.bundle.onnx.export import ExportError, to_onnx, write_onnx
-from models.bundle.onnx.session import OnnxModel
+from models.bundle.probe import make_probe
 from models.classifier import ENCODER, build_classifier
 from models.mechanisms import MECHANISMS
 from tests.models.test_classifier import ENCODERS, OPTIONS, VOCABULARY, padded, small
@@ -86,10 +88,12 @@ def test_a_recurrent_encoder_is_one_operator_and_every_axis_is_free(encoder: str
     assert all(not axis.HasField("dim_value") for axis in ids.type.tensor_type.shape.dim)
 
 
-def test_an_encoder_that_onnx_cannot_say_is_refused(tmp_path: Any) -> None:
+def test_an_encoder_that_onnx_cannot_express_is_refused(tmp_path: Path) -> None:
     model = build_classifier(small(encoder="bilstm"))
     model.get_layer(ENCODER).forward_layer.cell.activation = keras.activations.relu
     model.save(tmp_path / "model.keras")
+    probe = make_probe(lambda ids: keras_says(model, ids), vocabulary_size=VOCABULARY, max_tokens=6, bases=(0.0, 0.0))
+    assert probe is not None
     with pytest.raises(ExportError, match="Expected encoder to be a plain LSTM"):
-        write_onnx(tmp_path, model, vocabulary_size=VOCABULARY, max_tokens=6, bases=(0.0, 0.0))
+        write_onnx(tmp_path, model, probe)
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]

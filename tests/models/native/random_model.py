@@ -1,0 +1,70 @@
+"""Random weights for the forward kernel, and NumPy's outputs for them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Weights = dict[str, np.ndarray]
+
+
+def random_weights(
+    generator: np.random.Generator,
+    *,
+    kind: str = "lstm",
+    vocabulary: int = 30,
+    features: int = 6,
+    units: int = 16,
+    hidden: int = 5,
+    labels: int = 2,
+    bias: bool = True,
+) -> Weights:
+    width = {"lstm": 4, "gru": 3}[kind] * units
+    shapes: dict[str, tuple[int, ...]] = {"embedding": (vocabulary, features)}
+    for direction in ("forward", "backward"):
+        shapes[f"{direction}_kernel"] = (features, width)
+        shapes[f"{direction}_recurrent"] = (units, width)
+        shapes[f"{direction}_bias"] = (width,) if kind == "lstm" else (2, width)
+    shapes |= {"attention_kernel": (2 * units, hidden), "attention_query": (hidden, 1)}
+    shapes |= {"head_kernel": (2 * units, labels), "head_bias": (labels,)}
+    if bias:
+        shapes["attention_bias"] = (hidden,)
+    return {name: generator.normal(scale=0.4, size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-values))
+
+
+def states_of(weights: Weights, direction: str, ids: Sequence[int]) -> np.ndarray:
+    """float64[tokens, U] of one direction: the equations of Keras' LSTM and GRU (reset_after)."""
+    kernel, recurrent, bias = (weights[f"{direction}_{name}"].astype(float) for name in ("kernel", "recurrent", "bias"))
+    units = len(recurrent)
+    state, cell, states = np.zeros(units), np.zeros(units), []
+    for token in ids if direction == "forward" else reversed(ids):
+        inputs = weights["embedding"][token].astype(float) @ kernel
+        if bias.ndim == 1:
+            into, forget, candidate, output = np.split(inputs + state @ recurrent + bias, 4)
+            cell = sigmoid(forget) * cell + sigmoid(into) * np.tanh(candidate)
+            state = sigmoid(output) * np.tanh(cell)
+        else:
+            one, other = np.split(inputs + bias[0], 3), np.split(state @ recurrent + bias[1], 3)
+            update, reset = sigmoid(one[0] + other[0]), sigmoid(one[1] + other[1])
+            state = update * state + (1 - update) * np.tanh(one[2] + reset * other[2])
+        states.append(state)
+    if direction == "backward":
+        states.reverse()
+    return np.array(states).reshape(-1, units)
+
+
+def expected_outputs(weights: Weights, ids: Sequence[int], temperature: float) -> tuple[np.ndarray, ...]:
+    """Logits, attention and contributions of one text."""
+    states = np.concatenate([states_of(weights, direction, ids) for direction in ("forward", "backward")], axis=1)
+    hidden = np.tanh(states @ weights["attention_kernel"] + weights.get("attention_bias", 0))
+    scores = (hidden @ weights["attention_query"])[:, 0] / temperature
+    attention = np.exp(scores - scores.max(initial=-np.inf))
+    attention /= attention.sum() if len(ids) else 1
+    logits = attention @ states @ weights["head_kernel"] + weights["head_bias"]
+    target = 1 if len(logits) == 2 else int(logits.argmax())
+    columns = weights["head_kernel"].astype(float)
+    contrast = columns[:, target] - np.delete(columns, target, axis=1).mean(axis=1)
+    return logits, attention, attention * (states @ contrast)
