@@ -1,25 +1,54 @@
-"""The engine whose forward passes are in C, with a real bundle."""
+"""The engine on the forward kernel beside Keras, and the bundles that it refuses."""
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from models.bundle.store import load_bundle
-from service.inference.engine import Result
-from service.inference.keras_engine import Engine
-from service.inference.loading import batch_tokens, open_engine
-from service.inference.native_engine import NativeEngine
-from service.inference.shapes import Shape
-from service.settings import Settings
+import service.inference.native_engine as module
+from models import native
+from models.bundle.parts import read_bundle_parts
+from models.bundle.store import Bundle, load_bundle
+from service.inference.engine import Engine, Result
+from service.inference.native_engine import native_engine
+from tests.models.bundle.forged_bundle import change_architecture, seal
+from tests.tiny_bundle import build_tiny_bundle
+
+KINDS: dict[str, dict[str, Any]] = {
+    "lstm": {"encoder": "bilstm", "encoder_units": 16},
+    "gru": {"encoder": "bigru", "encoder_units": 48},
+    "three labels": {"encoder": "bilstm", "encoder_units": 16, "labels": ("bad", "fair", "good")},
+}
+
+pytestmark = pytest.mark.usefixtures("compiled", "any_processor")
 
 
 @pytest.fixture(scope="module")
-def engine(native_folder: Path) -> NativeEngine:
-    engine = open_engine(native_folder, Settings(batch_sizes=(1, 4), engine_threads=2))
-    assert isinstance(engine, NativeEngine)
-    engine.warm()
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    directory = tmp_path_factory.mktemp("bundles")
+    return {
+        kind: build_tiny_bundle(directory, name=kind.replace(" ", "_"), seed=3, **options)
+        for kind, options in KINDS.items()
+    }
+
+
+@pytest.fixture
+def folder(folders: dict[str, Path], tmp_path: Path) -> Path:
+    """A bundle to spoil."""
+    return shutil.copytree(folders["lstm"], tmp_path / "lstm")
+
+
+def engine_of(bundle: Any) -> Engine | None:
+    return native_engine(bundle, buckets=(16, 32), largest_batch=4)
+
+
+def opened(path: Path) -> Engine:
+    engine = engine_of(read_bundle_parts(path))
+    assert engine is not None
     return engine
 
 
@@ -34,58 +63,167 @@ def assert_equal(results: list[Result], expected: list[Result]) -> None:
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
-def test_all_its_ways_to_run_say_the_same_to_the_last_bit(engine: NativeEngine) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_answers_as_keras_whether_keras_loaded_the_bundle_or_not(folders: dict[str, Path], kind: str) -> None:
+    bundle = load_bundle(folders[kind])
+    texts = texts_of(9, 2, 40, 0, 64)
+    loaded = engine_of(bundle)
+    assert loaded is not None
+    results = opened(folders[kind]).run(texts)
+    assert_equal(loaded.run(texts), results)
+    for text, result in zip(texts, results, strict=True):
+        padded = np.zeros((1, 64), np.int32)
+        padded[0, : len(text)] = text
+        expected = {name: np.asarray(output)[0] for name, output in bundle.model(padded).items()}
+        np.testing.assert_allclose(result.logits, expected["logits"], atol=1e-5)
+        np.testing.assert_allclose(result.attention, expected["attention"][: len(text)], atol=1e-5)
+        assert result.contributions is not None
+        np.testing.assert_allclose(result.contributions, expected["contributions"][: len(text)], atol=1e-5)
+        assert result.finite
+
+
+def test_a_text_gets_the_same_bits_alone_and_among_others(folders: dict[str, Path]) -> None:
+    engine = opened(folders["lstm"])
     texts = texts_of(5, 64, 1, 30, 31, 7, 0, 12, 64, 3)
-    expected = engine.run(texts)
-    assert_equal(engine.run_all(texts), expected)
-    assert_equal(engine.run_in(Shape(12, 64), texts), expected)
-    assert_equal([result for text in texts for result in engine.run([text])], expected)
+    assert_equal([result for text in texts for result in engine.run([text])], engine.run(texts))
 
 
-def test_it_says_what_the_engine_of_keras_says(engine: NativeEngine, native_folder: Path) -> None:
-    texts = texts_of(9, 2, 40)
-    other = Engine(load_bundle(native_folder), batch_sizes=(1,), token_buckets=(64,))
-    other.warm()
-    for one, expected in zip(engine.run(texts), other.run(texts), strict=True):
-        np.testing.assert_allclose(one.logits, expected.logits, atol=1e-5)
-        np.testing.assert_allclose(one.attention, expected.attention, atol=1e-5)
-
-
-def test_there_is_nothing_to_compile(engine: NativeEngine) -> None:
-    assert (engine.name, engine.compiled, engine.retraces, engine.warm_next()) == ("native", {}, 0, False)
-
-
-def test_what_does_not_fit_is_refused(engine: NativeEngine) -> None:
-    for shape, lengths in ((Shape(1, 64), (3, 3)), (Shape(2, 16), (17,))):
-        with pytest.raises(ValueError, match="Expected texts that fit into Shape"):
-            engine.run_in(shape, texts_of(*lengths))
-    with pytest.raises(ValueError, match="Expected at most"):
-        engine.run(texts_of(engine.token_buckets[-1] + 1))
-
-
-def test_closed_it_runs_nothing(native_folder: Path) -> None:
-    engine = open_engine(native_folder, Settings())
+def test_it_keeps_the_contract_of_an_engine(folders: dict[str, Path]) -> None:
+    engine = opened(folders["lstm"])
+    assert list(engine.buckets) == [16, 32, 64]  # the last one holds the longest text
+    assert list(engine.warm()) == [None]
+    assert engine.run([]) == []
+    assert isinstance(engine.facts(), dict)
+    with pytest.raises(ValueError, match="Expected at most 64 tokens"):
+        engine.run(texts_of(65))
+    with pytest.raises(ValueError, match="Expected ids from 1 to"):
+        engine.run([np.array([0], np.int32)])
     engine.close()
     with pytest.raises(RuntimeError, match="This one is closed"):
         engine.run(texts_of(3))
 
 
-def test_the_setting_turns_it_off(native_folder: Path) -> None:
-    try:
-        assert isinstance(open_engine(native_folder, Settings(native=False)), Engine)
-    finally:
-        assert isinstance(open_engine(native_folder, Settings()), NativeEngine)
+def test_outputs_that_are_not_finite_are_left_to_the_caller(folder: Path) -> None:
+    content, place = (folder / "model.keras").read_bytes(), read_bundle_parts(folder).card.kernel["embedding"]
+    row = place.offset + 4 * place.shape[1] * 7
+    assert 7 not in {token for text in read_bundle_parts(folder).probe.texts[1:2] for token in text.ids}
+    (folder / "model.keras").write_bytes(content[:row] + b"\xff\xff\xff\x7f" + content[row + 4 :])
+    weights = module.read_weights(folder / "model.keras", read_bundle_parts(folders_of(folder)).kernel)
+    forward = module.NativeForward(weights)
+    engine = module.NativeEngine(forward, buckets=(16,), largest_batch=1)
+    bad, good = engine.run([np.array([7], np.int32), np.array([8], np.int32)])
+    assert (bad.finite, good.finite) == (None, True)
+
+
+def folders_of(folder: Path) -> Path:
+    """The bundle with the hashes of its files as they are now."""
+    seal(folder)
+    return folder
 
 
 @pytest.mark.parametrize(
-    ("engine", "settings", "tokens"),
+    "options",
     [
-        ("keras", {}, 2048),
-        ("onnx", {}, 2048),
-        ("native", {}, 4096),
-        ("native", {"max_batch_tokens": 1500}, 1500),
-        ("keras", {"token_buckets": (16, 5000)}, 5000),
+        {"encoder": "none"},
+        {"encoder": "convolution"},
+        {"encoder": "bilstm", "encoder_units": 17},
+        {"encoder": "bilstm", "encoder_units": 16, "mechanism": "seq_weighted"},
+    ],
+    ids=str,
+)
+def test_other_architectures_have_no_kernel(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = build_tiny_bundle(tmp_path, **options)
+    assert read_bundle_parts(path).card.kernel is None
+    assert engine_of(load_bundle(path)) is None
+
+
+def swap(one: str, other: str) -> Callable[[dict[str, Any]], None]:
+    def change(card: dict[str, Any]) -> None:
+        kernel = card["kernel"]
+        kernel[one], kernel[other] = kernel[other], kernel[one]
+
+    return change
+
+
+def place(name: str, **changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda card: card["kernel"][name].update(changes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda card: card["kernel"].clear(),
+        lambda card: card["kernel"].pop("head_bias"),
+        lambda card: card["kernel"].update(other={"offset": 0, "shape": [1]}),
+        swap("forward_kernel", "backward_kernel"),
+        swap("forward_recurrent", "backward_recurrent"),
+        swap("head_kernel", "attention_kernel"),
+        place("embedding", offset=0),
+        place("embedding", offset=1 << 40),
+        place("embedding", shape=[1 << 31, 1 << 31]),
+        place("embedding", shape=[1, 1]),
+        place("forward_recurrent", shape=[64, 256]),
+        place("backward_recurrent", shape=[64, 256]),
+        place("forward_bias", shape=[2, 48]),
+        place("head_kernel", shape=[32]),
+        lambda card: card["config"].update(attention={"temperature": 0.0}),
+        lambda card: card["config"].update(attention={"temperature": float("inf")}),
+        lambda card: card["config"].update(attention={"temperature": "1"}),
+        lambda card: card["config"].update(attention={"temperature": 2.0}),
+        lambda card: card["config"].update(attention=[1]),
     ],
 )
-def test_how_many_tokens_go_in_a_pass(engine: str, settings: dict[str, Any], tokens: int) -> None:
-    assert batch_tokens(engine, Settings(**settings)) == tokens
+def test_a_card_that_claims_anything_is_left_to_the_engine_of_the_graph(
+    folder: Path, change: Callable[[dict[str, Any]], Any]
+) -> None:
+    seal(folder, change)
+    assert engine_of(read_bundle_parts(folder)) is None
+    assert engine_of(load_bundle(folder)) is None
+
+
+def layer_named(architecture: dict[str, Any], name: str) -> dict[str, Any]:
+    [found] = [layer["config"] for layer in architecture["config"]["layers"] if layer["config"]["name"] == name]
+    return found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda each: layer_named(each, "encoder")["backward_layer"]["config"].update(activation="relu"),
+        lambda each: layer_named(each, "encoder")["layer"]["config"].update(recurrent_activation="hard_sigmoid"),
+        lambda each: layer_named(each, "attention").update(activation="relu"),
+        lambda each: layer_named(each, "attention").update(temperature=3.0),
+        lambda each: layer_named(each, "weights").update(activation="relu"),
+    ],
+)
+def test_a_graph_that_differs_from_the_config_is_not_taken_over(
+    folder: Path, change: Callable[[dict[str, Any]], Any]
+) -> None:
+    change_architecture(folder, change)
+    parts = read_bundle_parts(folder)  # offsets may have moved; the graph is what counts
+    bundle = load_bundle(folder)
+    assert parts.kernel is not None
+    assert bundle.kernel is None
+    assert engine_of(bundle) is None
+
+
+def test_a_probe_that_differs_is_a_reason_not_to_take_over(folder: Path) -> None:
+    probe = json.loads((folder / "probe.json").read_text())
+    probe["texts"][0]["logits"][0] += 1e-3
+    (folder / "probe.json").write_text(json.dumps(probe))
+    seal(folder)
+    assert engine_of(load_bundle(folder)) is None
+
+
+def test_it_needs_kernels_wide_vectors_and_no_gpu(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle: Bundle = load_bundle(folders["lstm"])
+    native.use(False)
+    try:
+        assert engine_of(bundle) is None
+    finally:
+        native.use(True)
+    for name, value in (("lanes", lambda: 0), ("_keras_has_gpu", lambda: True)):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, value)
+            assert engine_of(bundle) is None
+    assert engine_of(bundle) is not None
