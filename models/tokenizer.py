@@ -25,8 +25,8 @@ FIRST_WORD_ID = 2
 # since \X looks back over all the regional indicators before it: a run of them would take time in its square.
 _PATTERN = regex.compile(
     r"<br\s*/?>(*SKIP)(*FAIL)|\w++(?:['’]\w++)*+|[!-/:-@\[-`{-~]|\p{Grapheme_Cluster_Break=Prepend}"
-    r"|\p{Regional_Indicator}{1,2}+[\p{Grapheme_Cluster_Break=Extend}\p{Grapheme_Cluster_Break=ZWJ}"
-    r"\p{Grapheme_Cluster_Break=SpacingMark}]*+|(?=\S)\X",
+    r"|\p{Regional_Indicator}{1,2}+(?:(?=\p{Grapheme_Cluster_Break=Extend}|\p{Grapheme_Cluster_Break=ZWJ}"
+    r"|\p{Grapheme_Cluster_Break=SpacingMark})\X)?+|(?=\S)\X",
     regex.IGNORECASE,
 )
 

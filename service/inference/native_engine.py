@@ -1,7 +1,5 @@
 """The engine whose forward passes are a kernel in C: any lengths, nothing to compile, nothing padded."""
 
-import importlib
-import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -26,14 +24,14 @@ def native_engine(bundle: BundleParts, *, buckets: Sequence[int], largest_batch:
     """Return an engine that runs `bundle` on a kernel, if there is one for it here.
 
     None where the bundle has no index of its weights, the kernels are not compiled or not wanted, the processor has no
-    wide vectors, Keras computes on a GPU, or the kernel's outputs differ from the bundle's probe.
+    wide vectors, or the kernel's outputs differ from the bundle's probe.
 
     Args:
         bundle: loaded with Keras or without.
         buckets: lengths in rising order; texts are counted and grouped by the next one up.
         largest_batch: texts in a forward pass, at most.
     """
-    if bundle.kernel is None or bundle.probe is None or lanes() < _LEAST_LANES or _keras_has_gpu():
+    if bundle.kernel is None or bundle.probe is None or lanes() < _LEAST_LANES:
         return None
     try:
         weights = read_weights(bundle.path / MODEL_FILE, bundle.kernel)
@@ -58,8 +56,6 @@ class NativeEngine:
         buckets: lengths in rising order; no text may be longer than the last.
         largest_batch: texts in a forward pass, at most.
     """
-
-    name = "native"
 
     def __init__(self, forward: NativeForward, *, buckets: Sequence[int], largest_batch: int) -> None:
         self.buckets: Sequence[int] = tuple(buckets)
@@ -109,16 +105,3 @@ def _difference(forward: NativeForward, probe: Probe) -> str | None:
     outputs, _ = forward([np.array(text.ids, np.int32) for text in probe.texts])
     names = ("logits", "attention", "contributions")
     return probe.difference({name: [getattr(output, name) for output in outputs] for name in names})
-
-
-def _keras_has_gpu() -> bool:
-    """Whether Keras is loaded and computes on something else than a processor."""
-    keras = sys.modules.get("keras")
-    if keras is None:
-        return False
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        return bool(importlib.import_module(backend).config.list_physical_devices("GPU"))
-    if backend == "jax":
-        return bool(importlib.import_module(backend).default_backend() != "cpu")
-    return bool(importlib.import_module(backend).cuda.is_available())

@@ -242,10 +242,51 @@ def test_one_tokenizer_serves_many_threads() -> None:
             assert [each.ids.tolist() for each in pool.map(lambda text: TOKENIZER.encode(text, 100), texts)] == expected
 
 
-@pytest.mark.parametrize("piece", ["<br", "<br ", "a'", "\u0301", "👩‍", "<" * 2, "\u0600", "''"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("<br", "<br ", "<br" + " " * 1000, "a'", "<" * 2, "''", "\u0301", "…\u0301", "\u200d", "\u0600"),
+        *("👩‍", "👩", "👩" + "\ufe0f" * 500, "🇫", "🇫\u200d", "🇫\u0301", "\u0600🇫", "a🇫"),
+        *("\u0915\u094d", "…\u094d", "🇫\u094d\u0915", "\u1112", "\u1112\u1161\u11ab"),
+    ],
+)
 def test_the_time_grows_with_the_text_and_not_with_its_square(piece: str) -> None:
-    """A million characters that look for the end of something: seconds would be hours, were it the square."""
+    """A million characters that look for the end of something take seconds; in their square they would take hours."""
     assert TOKENIZER.encode(piece * (1_000_000 // len(piece)), 64).tokens_total >= 1
+
+
+BEFORE_FLAGS = regex.compile(
+    r"<br\s*/?>(*SKIP)(*FAIL)|\w++(?:['’]\w++)*+|[!-/:-@\[-`{-~]|\p{Grapheme_Cluster_Break=Prepend}|(?=\S)\X",
+    regex.IGNORECASE,
+)
+"""The pattern before flags were spelt out: right, but in the square of the time."""
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *"🇫🇷a.' …👩©",
+                "\u200d",
+                "\ufe0f",
+                "\u0301",
+                "\u0600",
+                "\u0903",
+                "\u0915",
+                "\u094d",
+                "🏽",
+                "\u1112",
+                "\u200b",
+            ]
+        ),
+        max_size=14,
+    ).map("".join)
+)
+def test_flags_spelt_out_give_the_same_tokens(text: str) -> None:
+    expected = [match.span() for match in BEFORE_FLAGS.finditer(text)]
+    starts, ends = _spans_by_pattern(text)
+    assert list(zip(starts.tolist(), ends.tolist(), strict=True)) == expected
 
 
 NEIGHBOURS = st.lists(

@@ -9,6 +9,7 @@ import orjson
 from models import native
 from models.native.forward import NativeForward
 from models.tokenizer import Tokenizer
+from service.native_answers import write_tokens
 from tests.models.native.random_model import random_weights
 
 PIECES = [
@@ -50,7 +51,7 @@ def random_forward(chance: random.Random) -> tuple[dict[str, np.ndarray], float]
     )
     if chance.random() < 0.1:
         chance.choice(list(weights.values())).fill(chance.choice((np.nan, np.inf, 1e30)))
-    return weights, chance.choice((1.0, 0.1, 1e-30, 1e30))
+    return weights, chance.choice((1.0, 0.1, 1e-30, 1e29))
 
 
 def run_forward(chance: random.Random, forward: NativeForward) -> None:
@@ -62,8 +63,6 @@ def run_forward(chance: random.Random, forward: NativeForward) -> None:
 
 
 def write_json(chance: random.Random, text: str, encoding: object) -> None:
-    from models.native.tokens_json import write_tokens
-
     document = text.encode("utf-8", "replace")
     cuts = sorted(chance.randrange(len(document) + 1) for _ in range(2 * chance.randrange(8)))
     starts, ends = (np.array(cuts[first::2], np.int32) for first in (0, 1))

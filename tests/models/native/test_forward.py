@@ -1,6 +1,7 @@
 """The forward kernel beside NumPy, and what it refuses."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,10 @@ TEMPERATURE = 1.7
 pytestmark = pytest.mark.usefixtures("compiled")
 
 
-@pytest.fixture(scope="module")
-def models(compiled: None) -> dict[str, tuple[NativeForward, Weights]]:
-    made = {}
-    for kind, options in KINDS.items():
-        weights = random_weights(np.random.default_rng(5), **options)
-        made[kind] = NativeForward(weights, temperature=TEMPERATURE), weights
-    return made
+@cache
+def model_of(kind: str) -> tuple[NativeForward, Weights]:
+    weights = random_weights(np.random.default_rng(5), **KINDS[kind])
+    return NativeForward(weights, temperature=TEMPERATURE), weights
 
 
 def texts_of(lengths: Sequence[int], seed: int = 0) -> list[np.ndarray]:
@@ -47,10 +45,8 @@ def assert_equal(one: Output, other: Output) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=10, deadline=None)
 @given(lengths=st.lists(st.integers(0, 40), max_size=20), seed=st.integers(0, 9))
-def test_it_computes_what_numpy_does(
-    models: dict[str, tuple[NativeForward, Weights]], kind: str, lengths: list[int], seed: int
-) -> None:
-    forward, weights = models[kind]
+def test_it_computes_what_numpy_does(kind: str, lengths: list[int], seed: int) -> None:
+    forward, weights = model_of(kind)
     texts = texts_of(lengths, seed)
     outputs, finite = forward(texts)
     assert finite
@@ -61,11 +57,11 @@ def test_it_computes_what_numpy_does(
         assert output.attention.sum() == pytest.approx(float(len(text) > 0), abs=1e-6)
 
 
-def test_all_processors_get_the_same(models: dict[str, tuple[NativeForward, Weights]]) -> None:
+def test_all_processors_get_the_same() -> None:
     library = native.unlocked_library()
     assert library is not None
     texts = texts_of([40, 9, 1, 0, 8, 7, 33, 5, 6, 20, 21])
-    for forward, weights in models.values():
+    for forward, weights in map(model_of, KINDS):
         expected, _ = forward(texts)
         for lanes, name in ((4, "any"), (8, "avx2"), (16, "avx512")):
             if lanes <= library.heed_lanes():
@@ -80,10 +76,8 @@ def test_all_processors_get_the_same(models: dict[str, tuple[NativeForward, Weig
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=20, deadline=None)
 @given(others=st.lists(st.integers(0, 40), max_size=20), length=st.integers(0, 40), place=st.integers(0, 20))
-def test_a_text_gets_the_very_same_bits_in_any_batch(
-    models: dict[str, tuple[NativeForward, Weights]], kind: str, others: list[int], length: int, place: int
-) -> None:
-    forward, _ = models[kind]
+def test_a_text_gets_the_very_same_bits_in_any_batch(kind: str, others: list[int], length: int, place: int) -> None:
+    forward, _ = model_of(kind)
     [text], beside = texts_of([length], seed=1), texts_of(others, seed=2)
     [alone], _ = forward([text])
     among, _ = forward([*beside[:place], text, *beside[place:]])
@@ -91,8 +85,8 @@ def test_a_text_gets_the_very_same_bits_in_any_batch(
 
 
 @pytest.mark.parametrize("wrong", [-1, 0, VOCABULARY, 2**31 - 1])
-def test_an_id_out_of_range_is_refused(models: dict[str, tuple[NativeForward, Weights]], wrong: int) -> None:
-    forward, _ = models["lstm"]
+def test_an_id_out_of_range_is_refused(wrong: int) -> None:
+    forward, _ = model_of("lstm")
     with pytest.raises(ValueError, match=f"Expected ids from 1 to {VOCABULARY - 1}"):
         forward([np.array([1, wrong], np.int32), np.array([1], np.int32)])
 
@@ -166,8 +160,8 @@ def test_sizes_are_checked_again_where_c_is_entered(change: dict[str, float]) ->
         forward(texts_of([3]))
 
 
-def test_many_or_long_texts_are_refused(models: dict[str, tuple[NativeForward, Weights]]) -> None:
-    forward, _ = models["lstm"]
+def test_many_or_long_texts_are_refused() -> None:
+    forward, _ = model_of("lstm")
     with pytest.raises(ValueError, match="Expected at most 65536 texts"):
         forward([np.ones(0, np.int32)] * 65537)
     with pytest.raises(ValueError, match="of at most 1048576 tokens"):
