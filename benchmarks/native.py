@@ -1,8 +1,8 @@
-"""What is written in C beside what it stands for: microseconds a review, on one core.
+"""Time the kernels in C beside their references in Python and Keras: microseconds a review, on one core.
 
     .venv/bin/python -m benchmarks.native --data aclImdb_v1.tar.gz
 
-Both answer the same reviews by turns, and the best round of each counts. Takes the bundle models/saved/default.
+Both answer the same reviews in turn, and the best round of each counts. Takes the bundle models/saved/default.
 """
 
 import argparse
@@ -10,20 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import orjson
+import numpy as np
 
 from benchmarks.serving.services import BUNDLE
 from benchmarks.serving.texts import load_texts
 from models import native
+from models.bundle.parts import read_bundle_parts
 from models.bundle.store import Bundle, load_bundle
-from models.tokenizer import Encoding
-from service.inference.compilation import use_one_core_a_pass
-from service.inference.engine import Result
-from service.inference.keras_engine import Engine
-from service.inference.loading import batch_tokens
-from service.inference.native_classifier import NativeClassifier
-from service.predictions import describe_prediction
-from service.settings import Settings
+from models.tokenizer import Tokenizer
+from service.inference.native_engine import native_engine
 
 TEXTS = 600
 ROUNDS = 5
@@ -35,52 +30,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     texts = load_texts(parser.parse_args().data, OUT)[:TEXTS]
-    use_one_core_a_pass()
-    in_c = load_bundle(BUNDLE)
+    parts = read_bundle_parts(BUNDLE)
+    engine = native_engine(parts, buckets=(parts.card.max_tokens,), largest_batch=8)
+    if engine is None:
+        raise SystemExit("Expected compiled kernels and wide vectors. Run python -m models.native.")
     native.use(False)
-    in_python = load_bundle(BUNDLE)
-    native.use(True)
-    classifier = NativeClassifier.of(in_c.model)
-    if classifier is None:
-        raise SystemExit("Expected what is written in C. It is not compiled: run python -m models.native.")
-    settings = Settings()
-    engine = Engine(
-        in_python,
-        batch_sizes=settings.batch_sizes,
-        token_buckets=settings.token_buckets,
-        max_batch_tokens=batch_tokens(Engine.name, settings),
-    )
-    engine.warm()
-    encodings = [in_c.tokenizer.encode(text, in_c.card.max_tokens) for text in texts]
-    ids = [encoding.ids for encoding in encodings]
-    results = classifier(ids)
-    print("microseconds a review | Python and XLA | C | C in place of 1")
-    _compare("tokenize", len(texts), lambda: _tokenize(in_python, texts), lambda: _tokenize(in_c, texts))
+    bundle = load_bundle(BUNDLE)
+    ids = [parts.tokenizer.encode(text, parts.card.max_tokens).ids for text in texts]
+    print("microseconds a review | Python and Keras | C | C in place of 1")
     _compare(
-        "describe and write the answer",
-        len(texts),
-        lambda: _write(in_c, texts, encodings, results, for_json=False),
-        lambda: _write(in_c, texts, encodings, results, for_json=True),
+        "tokenize", len(texts), lambda: _tokenize(bundle.tokenizer, texts), lambda: _tokenize(parts.tokenizer, texts)
     )
-    _compare("forward passes, all reviews in a call", len(texts), lambda: engine.run(ids), lambda: classifier(ids))
-    _compare(
-        "forward passes, each review alone",
-        len(texts),
-        lambda: [engine.run([text]) for text in ids],
-        lambda: [classifier([text]) for text in ids],
-    )
+    _compare("forward passes", len(texts), lambda: _run_keras(bundle, ids), lambda: engine.run(ids))
 
 
-def _tokenize(bundle: Bundle, texts: Sequence[str]) -> None:
+def _tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> None:
     for text in texts:
-        bundle.tokenizer.encode(text, bundle.card.max_tokens)
+        tokenizer.encode(text, 1024)
 
 
-def _write(
-    bundle: Bundle, texts: Sequence[str], encodings: Sequence[Encoding], results: Sequence[Result], *, for_json: bool
-) -> None:
-    for text, encoding, result in zip(texts, encodings, results, strict=True):
-        orjson.dumps(describe_prediction(bundle, text, encoding, result, for_json=for_json))
+def _run_keras(bundle: Bundle, ids: Sequence[np.ndarray]) -> None:
+    """Eight texts of similar length in a pass, padded to the longest."""
+    ordered = sorted(ids, key=len)
+    for first in range(0, len(ordered), 8):
+        batch = ordered[first : first + 8]
+        padded = np.zeros((len(batch), len(batch[-1])), np.int32)
+        for row, text in zip(padded, batch, strict=True):
+            row[: len(text)] = text
+        bundle.model.predict_on_batch(padded)
 
 
 def _compare(what: str, reviews: int, before: Callable[[], object], now: Callable[[], object]) -> None:

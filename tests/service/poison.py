@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from service.inference.native_classifier import NativeClassifier
 
 from models.bundle.store import load_bundle
 from models.tokenizer import UNKNOWN_ID
-from service.inference.native_classifier import NativeClassifier
 from service.inference.native_engine import NativeEngine
 
 POISON = UNKNOWN_ID + 1  # its row is not finite
