@@ -81,7 +81,7 @@ def _save(chance: random.Random, path: Path) -> str | None:
     from models.config import ClassifierConfig
     from models.tokenizer import Tokenizer
 
-    encoder = chance.choice(("bilstm", "bigru"))
+    encoder: Any = chance.choice(("bilstm", "bigru"))
     units = 16 * chance.choice((1, 1, 1, 2, 3))
     options: dict[str, Any] = chance.choice(({}, {}, {"temperature": 2.0}, {"use_bias": False}, {"score": "dot"}))
     config = ClassifierConfig(
@@ -242,8 +242,8 @@ def _ask(path: Path) -> str:
             continue
         if expected is None:
             padded = np.zeros((len(texts), MAX_TOKENS), np.int32)
-            for row, text in zip(padded, texts, strict=True):
-                row[: len(text)] = text
+            for place, text in zip(padded, texts, strict=True):
+                place[: len(text)] = text
             expected = {name: np.asarray(output, np.float64) for name, output in bundle.model(padded).items()}
         for row, (text, result) in enumerate(zip(texts, engine.run(texts), strict=True)):
             for name in ("logits", "attention", "contributions"):
