@@ -32,7 +32,7 @@ define environment
 	touch $(1)/.installed
 endef
 
-.PHONY: help serve test test-torch check format train zoo bench test-containers lock clean
+.PHONY: help serve test test-torch check sanitize format train zoo bench test-containers lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ check: $(TEST)/.installed ## lint, formatting and types
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/mypy
+
+sanitize: $(TEST)/.installed ## test the kernels in C with the address and undefined-behaviour sanitizers (gcc)
+	@$(TEST)/bin/python -m tests.models.native.sanitize $(ARGS)
 
 format: $(TEST)/.installed ## mend formatting and what the linter can mend by itself
 	$(TEST)/bin/ruff check --fix .

@@ -16,11 +16,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-BATCH = 50
+BATCH = 100
 TOLERANCE = 2e-4
 """Of an output: the probe allows 1e-4."""
 
-VOCABULARY, LABELS, MAX_TOKENS = 23, ("no", "yes"), 40
+VOCABULARY, LABELS, MAX_TOKENS = 23, ("no", "yes"), 12
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def _save(chance: random.Random, path: Path) -> str | None:
     from models.config import ClassifierConfig
     from models.tokenizer import Tokenizer
 
-    encoder = chance.choice(("bilstm", "bigru"))
+    encoder: Any = chance.choice(("bilstm", "bigru"))
     units = 16 * chance.choice((1, 1, 1, 2, 3))
     options: dict[str, Any] = chance.choice(({}, {}, {"temperature": 2.0}, {"use_bias": False}, {"score": "dot"}))
     config = ClassifierConfig(
@@ -127,7 +127,7 @@ def _model(chance: random.Random, config: Any) -> Any:
         return build_classifier(config)
 
     def rarely(usual: Any, *others: Any) -> Any:
-        return chance.choice(others) if chance.random() < 0.12 else usual
+        return chance.choice(others) if chance.random() < 0.05 else usual
 
     def one_way(usual_units: int) -> Any:
         kind = keras.layers.LSTM if rarely(config.encoder, "bilstm", "bigru") == "bilstm" else keras.layers.GRU
@@ -229,23 +229,25 @@ def _ask(path: Path) -> str:
 
     vars(module)["_LEAST_LANES"] = 4
     generator = np.random.default_rng(1)
-    texts = [generator.integers(1, VOCABULARY, length).astype(np.int32) for length in (1, 17, MAX_TOKENS, 8, 0)]
+    texts = [generator.integers(1, VOCABULARY, length).astype(np.int32) for length in (1, 7, MAX_TOKENS, 8, 0)]
     try:
         bundle, parts = load_bundle(path), read_bundle_parts(path)
     except BundleError:
         return "refused when loaded"
-    outcomes = []
+    outcomes, expected = [], None
     for which, loaded in (("with Keras", bundle), ("without", parts)):
         engine = module.native_engine(loaded, buckets=(MAX_TOKENS,), largest_batch=8)
         if engine is None:
             outcomes.append("left to the graph")
             continue
-        for text, result in zip(texts, engine.run(texts), strict=True):
-            padded = np.zeros((1, MAX_TOKENS), np.int32)
-            padded[0, : len(text)] = text
-            expected = {name: np.asarray(output, np.float64)[0] for name, output in bundle.model(padded).items()}
+        if expected is None:
+            padded = np.zeros((len(texts), MAX_TOKENS), np.int32)
+            for place, text in zip(padded, texts, strict=True):
+                place[: len(text)] = text
+            expected = {name: np.asarray(output, np.float64) for name, output in bundle.model(padded).items()}
+        for row, (text, result) in enumerate(zip(texts, engine.run(texts), strict=True)):
             for name in ("logits", "attention", "contributions"):
-                wanted = expected[name] if name == "logits" else expected[name][: len(text)]
+                wanted = expected[name][row] if name == "logits" else expected[name][row, : len(text)]
                 if not np.allclose(getattr(result, name), wanted, atol=TOLERANCE, rtol=TOLERANCE):
                     return f"wrong {name} {which}"
         outcomes.append("kernel")

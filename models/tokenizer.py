@@ -11,7 +11,7 @@ import numpy as np
 import regex
 
 try:
-    from models.native.vocabulary import NativeVocabulary
+    from models.native.text import NativeVocabulary
 except ImportError:  # the kernels are optional
     NativeVocabulary = None  # type: ignore[assignment, misc]
 

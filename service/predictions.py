@@ -14,7 +14,7 @@ from service.inference.engine import Result
 from service.inference.errors import PredictionFailed
 
 try:
-    from models.native.tokens_json import write_tokens
+    from models.native.text import write_tokens
 except ImportError:  # an installation without the kernels
     write_tokens = None  # type: ignore[assignment]
 

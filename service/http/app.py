@@ -17,9 +17,8 @@ from starlette.responses import RedirectResponse, Response
 
 from models.bundle.card import BundleCard
 from service import VERSION
-from service.http.keys import SECURITY_SCHEMES, KeyCheck
 from service.http.metrics import Metrics
-from service.http.middleware import Observe
+from service.http.middleware import SECURITY_SCHEMES, KeyCheck, Observe
 from service.http.openapi import PREDICTING, describe, json_body, path_parameter, problems, success
 from service.http.predict import predict, refuse_while_draining
 from service.http.problems import (
@@ -30,7 +29,8 @@ from service.http.problems import (
     WrongMethod,
     problem_response,
 )
-from service.http.schemas import Health, ModelList, PredictRequest, PredictResponse
+from service.http.requests import PredictRequest
+from service.http.schemas import Health, ModelList, PredictResponse
 from service.inference.errors import HeedError, NotReady, UnknownModel
 from service.inference.registry import Registry
 from service.predictions import describe_model

@@ -19,7 +19,8 @@ from service.http.problems import (
     problem_type,
     status_of,
 )
-from service.http.schemas import PredictRequest, Problem
+from service.http.requests import PredictRequest
+from service.http.schemas import Problem
 from service.inference.errors import DeadlineExceeded, HeedError, NotReady, Overloaded, PredictionFailed, UnknownModel
 from service.settings import Settings
 

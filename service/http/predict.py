@@ -14,8 +14,7 @@ from starlette.responses import Response
 from models.tokenizer import Encoding, Tokenizer
 from service.http.middleware import RequestFacts, facts_of
 from service.http.problems import ClientGone, InvalidRequest, Offence
-from service.http.requests import read_json, read_predict_request
-from service.http.schemas import Limits, PredictRequest
+from service.http.requests import Limits, PredictRequest, read_json, read_predict_request
 from service.inference.errors import DeadlineExceeded, NotReady
 from service.inference.queue import Answer
 from service.inference.registry import Registry, ServedModel

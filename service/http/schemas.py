@@ -4,94 +4,13 @@ Requests are read into `PredictRequest`. Responses are written from arrays (`ser
 here are their contract, which OpenAPI shows and the tests hold every real response against.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field
 
 from service.predictions import OffsetEncoding, WarningCode
 
 EXAMPLE_REVIEW = "I did not like it."
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much text one request may bring; `Settings` has the same names."""
-
-    max_texts: int
-    max_text_characters: int
-
-
-def _check_text(text: str, info: ValidationInfo[Limits]) -> str:
-    limits = info.context
-    if len(text) > limits.max_text_characters:
-        raise PydanticCustomError(
-            "text_too_long",
-            "Expected at most {most} characters. Received {received}.",
-            {"most": f"{limits.max_text_characters:,}", "received": f"{len(text):,}"},
-        )
-    if not text or text.isspace():
-        raise PydanticCustomError("text_blank", "Expected a text with at least one word. Received a blank text.")
-    return text
-
-
-def _check_count(texts: Any, info: ValidationInfo[Limits]) -> Any:
-    """Refuse too many texts before each is looked at."""
-    limits = info.context
-    if isinstance(texts, list) and not 1 <= len(texts) <= limits.max_texts:
-        raise PydanticCustomError(
-            "texts_count",
-            "Expected 1 to {most} texts in one request. Received {received}.",
-            {"most": limits.max_texts, "received": len(texts)},
-        )
-    return texts
-
-
-ReviewText = Annotated[str, AfterValidator(_check_text)]
-
-
-class PredictRequest(BaseModel):
-    """One text or several, and what to say about each. Exactly one of `text` and `texts` is given."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        json_schema_extra={
-            "oneOf": [
-                {"required": ["text"], "properties": {"text": {"type": "string"}, "texts": {"type": "null"}}},
-                {"required": ["texts"], "properties": {"texts": {"type": "array"}, "text": {"type": "null"}}},
-            ],
-            "examples": [{"texts": [EXAMPLE_REVIEW, "A wonderful, moving film; the acting is superb!"]}],
-        },
-    )
-
-    text: ReviewText | None = Field(None, description="The text to classify.", examples=[EXAMPLE_REVIEW])
-    texts: Annotated[list[ReviewText], BeforeValidator(_check_count)] | None = Field(
-        None, description="The texts to classify; answers come in the same order.", examples=[[EXAMPLE_REVIEW]]
-    )
-    model: str | None = Field(
-        None, max_length=200, description="Name of a loaded model; null: the default one.", examples=["default"]
-    )
-    attention: bool = Field(True, description="Whether to give `tokens`; without, they are `[]`.", examples=[True])
-    top_tokens: int | None = Field(
-        None, ge=1, description="Give only this many tokens, the heaviest, in text order; null: all.", examples=[5]
-    )
-    offset_encoding: OffsetEncoding = Field(
-        "codepoint",
-        description="What `start` and `end` count: code points (Python), UTF-16 units (JavaScript) or UTF-8 bytes.",
-        examples=["codepoint"],
-    )
-
-    @property
-    def all_texts(self) -> list[str]:
-        """The texts to classify, whichever way they were given."""
-        return [self.text] if self.text is not None else self.texts or []
-
-    @property
-    def text_pointers(self) -> list[str]:
-        """A JSON pointer to each of `all_texts`."""
-        return ["/text"] if self.text is not None else [f"/texts/{index}" for index in range(len(self.all_texts))]
 
 
 class PredictionWarning(BaseModel):

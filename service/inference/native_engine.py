@@ -1,6 +1,5 @@
 """The engine whose forward passes are a kernel in C: any lengths, nothing to compile, nothing padded."""
 
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -12,7 +11,7 @@ from models.bundle.verification import BundleError
 from models.bundle.weights import read_weights
 from models.native.forward import NativeForward, lanes
 from models.tokenizer import UNKNOWN_ID
-from service.inference.engine import Engine, Result
+from service.inference.engine import Engine, Result, bucket_of, buckets_up_to
 
 _LEAST_LANES = 8
 """With narrower vectors XLA and ONNX Runtime are faster."""
@@ -42,10 +41,7 @@ def native_engine(bundle: BundleParts, *, buckets: Sequence[int], largest_batch:
     if difference is not None:
         log.warning("no kernel for this model", model=bundle.card.name, reason=difference)
         return None
-    longest = bundle.card.max_tokens
-    last = next((bucket for bucket in buckets if bucket >= longest), longest)
-    kept = (*(bucket for bucket in buckets if bucket < longest), last)
-    return NativeEngine(forward, buckets=kept, largest_batch=largest_batch)
+    return NativeEngine(forward, buckets=buckets_up_to(bundle.card.max_tokens, buckets), largest_batch=largest_batch)
 
 
 class NativeEngine:
@@ -77,12 +73,7 @@ class NativeEngine:
         """
         if self._closed:
             raise RuntimeError("Expected an engine that is open. This one is closed.")
-        longest = max(map(len, ids), default=0)
-        if bisect_left(self.buckets, longest) == len(self.buckets):
-            raise ValueError(
-                f"Expected at most {self.buckets[-1]} tokens, the largest bucket. Received {longest}; "
-                "cut the text to the max_tokens of its model."
-            )
+        bucket_of(max(map(len, ids), default=0), self.buckets)
         places = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
         results: dict[int, Result] = {}
         for at in range(0, len(places), self._largest_batch):

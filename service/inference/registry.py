@@ -14,13 +14,12 @@ import structlog
 from models.bundle.card import CARD_FILE, read_card
 from models.bundle.parts import BundleParts
 from models.bundle.verification import BundleError
-from service.inference.batcher import Batcher
+from service.inference.batcher import Batcher, answers_probe
 from service.inference.engine import Engine
 from service.inference.errors import NotReady, UnknownModel
 from service.inference.loading import open_model
 from service.inference.process import lower_priority, trim_memory, usable_cores
 from service.inference.queue import Admission
-from service.inference.workers import answers_probe
 from service.settings import Settings
 
 log = structlog.get_logger(__name__)

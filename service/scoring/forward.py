@@ -8,9 +8,9 @@ import numpy as np
 
 from models.bundle.parts import BundleParts
 from models.tokenizer import Encoding
+from service.inference.batcher import Outcome, run_isolated
 from service.inference.engine import Engine, Result, by_bucket
 from service.inference.errors import PredictionFailed
-from service.inference.workers import Outcome, run_isolated
 from service.scoring.errors import ScoreError
 from service.scoring.rows import Window
 

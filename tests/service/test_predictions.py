@@ -152,5 +152,5 @@ def test_without_the_compiled_kernel_there_are_dicts(bundle: BundleParts) -> Non
 
 
 def test_the_module_loads_without_the_kernels() -> None:
-    program = "import sys; sys.modules['models.native.tokens_json'] = None; import service.predictions as p; "
+    program = "import sys; sys.modules['models.native.text'] = None; import service.predictions as p; "
     subprocess.run([sys.executable, "-c", program + "assert p.write_tokens is None"], cwd=ROOT, check=True)

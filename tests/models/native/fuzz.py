@@ -8,8 +8,8 @@ import orjson
 
 from models import native
 from models.native.forward import NativeForward
+from models.native.text import write_tokens
 from models.tokenizer import Tokenizer
-from service.native_answers import write_tokens
 from tests.models.native.random_model import random_weights
 
 PIECES = [
@@ -78,6 +78,7 @@ def write_json(chance: random.Random, text: str, encoding: object) -> None:
         temperature=chance.choice((1.0, 0.1, 1e-3)),
         contribution_decimals=chance.randint(1, 17),
         ids=np.ones(len(starts), np.int32),
+        unknown_id=1,
     )
     if written is not None and b"\xff" not in document:
         try:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.native.tokens_json import write_tokens
+from models.native.text import write_tokens
 
 
 def test_numbers_are_as_short_as_they_can_be(compiled: None) -> None:

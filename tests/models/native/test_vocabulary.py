@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models import native
-from models.native.vocabulary import NativeVocabulary
+from models.native.text import NativeVocabulary
 from models.tokenizer import Encoding, Tokenizer
 
 WORDS = ("a", "it's", "é", "don't", "br", "<", "!", "ab", "b", "σ", "_x9", "z", "中", "\ud800")

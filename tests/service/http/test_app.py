@@ -20,8 +20,8 @@ from service.http.app import create_app
 from service.http.predict import THREAD_CHARACTERS, unless_client_leaves
 from service.http.problems import ClientGone
 from service.http.schemas import PredictResponse
-from service.inference.batcher import Batcher
 from service.inference.errors import Overloaded
+from service.inference.queue import Admission
 from service.predictions import OFFSET_ENCODINGS
 from service.settings import Settings
 from tests.service.running import AppClient, client_of, ready_client_of
@@ -355,7 +355,7 @@ def test_a_full_service_refuses_after_the_key_check_and_before_the_body_is_read(
 
     keyed = settings.model_copy(update={"api_keys": Settings(api_keys="one").api_keys})
     with ready_client_of(keyed) as client:
-        monkeypatch.setattr(Batcher, "refuse_if_full", refuse)
+        monkeypatch.setattr(Admission, "refuse_if_full", refuse)
         assert client.post("/predict", content=b"not json").status_code == 401
         answer = client.post("/predict", content=b"not json", headers={"X-API-Key": "one"})
         assert answer.status_code == 429

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from service.http.problems import STATUSES, ClientGone, problem_type
-from service.http.schemas import PredictRequest, PredictResponse
+from service.http.requests import PredictRequest
+from service.http.schemas import PredictResponse
 from tests.service.running import ROOT, RunningService
 
 PAGE = (ROOT / "docs" / "http.md").read_text()

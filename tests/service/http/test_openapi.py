@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from service.http.app import create_app
 from service.http.openapi import PREDICTING
 from service.http.problems import STATUSES
-from service.http.schemas import PredictRequest
+from service.http.requests import PredictRequest
 from service.settings import Settings
 from tests.service.running import ROOT
 

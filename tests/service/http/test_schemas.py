@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.http.problems import InvalidRequest, Offence
-from service.http.requests import MAX_OFFENCES, read_predict_request
-from service.http.schemas import Limits, PredictRequest, PredictResponse, Problem
+from service.http.requests import MAX_OFFENCES, Limits, PredictRequest, read_predict_request
+from service.http.schemas import PredictResponse, Problem
 
 LIMITS = Limits(max_texts=3, max_text_characters=20)
 

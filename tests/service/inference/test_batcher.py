@@ -431,7 +431,7 @@ async def test_a_batcher_that_is_not_started_says_so() -> None:
     await batcher.close(0)
 
 
-@pytest.mark.parametrize("fault", ["service.inference.queue.Queue.take", "service.inference.workers.run_isolated"])
+@pytest.mark.parametrize("fault", ["service.inference.queue.Queue.take", "service.inference.batcher.run_isolated"])
 async def test_a_fault_in_a_worker_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     engine, admission = ArithmeticEngine(), Admission(10_000)
     async with batching(engine, admission) as batcher:
