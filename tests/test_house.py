@@ -21,8 +21,36 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("models", "training", "service")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-# Which other rooms a room may import.
-MAY_IMPORT = {"models": set(), "training": {"models"}, "service": {"models"}}
+# Which other rooms a room may import; a module is in the room with the longest prefix here.
+MAY_IMPORT = {
+    "models.native": set(),
+    "models.tables": set(),
+    "models.layers": {"models"},
+    "models.bundle": {"models", "models.layers"},
+    "models": {"models.layers", "models.native"},
+    "training": {"models", "models.bundle", "models.layers", "models.tables"},
+    "service.client": set(),
+    "service.inference": {"service", "models", "models.bundle", "models.native"},
+    "service.scoring": {"service", "service.inference", "models", "models.bundle", "models.tables"},
+    "service.http": {"service", "service.inference", "models", "models.bundle"},
+    "service": {
+        "service.http",
+        "service.scoring",
+        "service.inference",
+        "models",
+        "models.bundle",
+        "models.native",
+    },
+}
+# The modules of `service` and `models` themselves that a room inside them may import: those below it.
+GROUND_FLOOR = {
+    "service.inference": {"service", "service.settings"},
+    "service.scoring": {"service", "service.predictions", "service.settings"},
+    "service.http": {"service", "service.predictions", "service.settings"},
+    "models.layers": {"models.masking", "models.windows"},
+    "models.bundle": {"models.classifier", "models.config", "models.mechanisms", "models.tokenizer"},
+}
+MOST_FILES = 14
 BUNDLES = ("default", "dot_product", "multi_head", "transformer")
 LOCKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.txt"))
 LOCK_LINE = re.compile(r"[a-z0-9.-]+(\[[a-z0-9,-]+\])?==\S+( ; [^\\]+?)?( +--hash=sha256:[0-9a-f]{64})+ *")
@@ -61,16 +89,50 @@ def test_imported_modules_sees_every_form_of_import() -> None:
     assert imported_modules(source) == {"a.b", "c", "d.e", "h", "i"}
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_rooms_import_one_way(room: str) -> None:
-    forbidden = set(ROOMS) - MAY_IMPORT[room] - {room} | {"tests", "benchmarks"}
-    found = {
-        f"{path.relative_to(ROOT)} imports {module}"
-        for path in modules_of(room)
-        for module in imported_modules(path.read_text())
-        if module.split(".")[0] in forbidden
-    }
+def room_of(module: str) -> str | None:
+    """Return the room that a module is in; None for a foreign one."""
+    rooms = [room for room in MAY_IMPORT if module == room or module.startswith(f"{room}.")]
+    return max(rooms, key=len, default=None)
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_rooms_import_one_way() -> None:
+    found = []
+    for path in (path for room in ROOMS for path in modules_of(room)):
+        room = room_of(module_of(path))
+        assert room is not None
+        for module in imported_modules(path.read_text()):
+            other = room_of(module)
+            if module.split(".")[0] in ("tests", "benchmarks"):
+                found.append(f"{path.relative_to(ROOT)} imports {module}")
+            if other is None or other == room:
+                continue
+            climbs = other == room.split(".")[0] and module not in GROUND_FLOOR.get(room, ())
+            if other not in MAY_IMPORT[room] or climbs:
+                found.append(f"{path.relative_to(ROOT)} imports {module}")
     assert not found
+
+
+def test_no_folder_is_crowded() -> None:
+    """A room that a reader can survey; a mechanism a file is the one exception."""
+    for folder in {path.parent for room in ROOMS for path in modules_of(room)} - {ROOT / "models" / "layers"}:
+        files = [path for path in folder.iterdir() if path.suffix in (".py", ".c", ".h") and path.name[0] != "_"]
+        assert len(files) <= MOST_FILES, f"{folder.relative_to(ROOT)} holds {len(files)} source files"
+
+
+def test_the_diagram_in_the_readme_is_the_tree() -> None:
+    """Every folder of the three rooms stands in the README's diagram, and nothing else does."""
+    diagram = (ROOT / "README.md").read_text().split("## How it is built")[1].split("```")[1]
+    shown, parents = set(), []
+    for line in diagram.splitlines():
+        if match := re.match(r"( *)([a-z_]+)/ ", line):
+            parents = [*parents[: len(match[1]) // 2], match[2]]
+            shown.add("/".join(parents))
+    there = {str(path.parent.relative_to(ROOT)) for room in ROOMS for path in modules_of(room)}
+    assert shown - {"tests", "benchmarks", "docs"} == there - {"models/bundle/onnx"}
 
 
 def test_layers_masks_and_windows_import_keras_alone() -> None:
