@@ -36,7 +36,7 @@ def main() -> None:
     found = check(options.count, options.seed)
     for outcome, count in sorted(found.items()):
         print(f"{count:6} {outcome}")
-    if any(outcome.startswith(("wrong", "crash")) for outcome in found):
+    if any(outcome.startswith("crash") or "wrong" in outcome for outcome in found):
         raise SystemExit(1)
 
 
@@ -67,7 +67,7 @@ def run_batch(seed: int, count: int) -> dict[str, int]:
                 tampered = chance.random() < 0.4 and _tamper(chance, path, other)
                 outcome = f"{'tampered' if tampered else 'as saved'}: {_ask(path)}"
                 other = path if not tampered and "kernel" in outcome else other
-            found[outcome if not outcome.startswith("wrong") else f"{outcome} (seed {seed}, {number})"] += 1
+            found[outcome if "wrong" not in outcome else f"{outcome} (seed {seed}, {number})"] += 1
     return dict(found)
 
 
@@ -129,10 +129,11 @@ def _model(chance: random.Random, config: Any) -> Any:
     def rarely(usual: Any, *others: Any) -> Any:
         return chance.choice(others) if chance.random() < 0.05 else usual
 
-    def one_way(usual_units: int) -> Any:
+    def one_way(prefix: str) -> Any:
         kind = keras.layers.LSTM if rarely(config.encoder, "bilstm", "bigru") == "bilstm" else keras.layers.GRU
         return kind(
-            rarely(usual_units, 16, 48, 17),
+            rarely(config.encoder_units, 16, 48, 17),
+            name=prefix + kind.__name__.lower(),
             return_sequences=True,
             activation=rarely("tanh", "relu", "linear"),
             recurrent_activation=rarely("sigmoid", "hard_sigmoid", "tanh"),
@@ -149,7 +150,7 @@ def _model(chance: random.Random, config: Any) -> Any:
     states = embedding(ids)
     if rarely(False, True):
         states = keras.layers.Dense(config.embedding_dim, name="between")(states)
-    forward, backward = one_way(config.encoder_units), one_way(config.encoder_units)
+    forward, backward = one_way(""), one_way("backward_")
     backward.go_backwards = rarely(True, False)
     if not backward.go_backwards:
         forward.go_backwards = True
