@@ -1,4 +1,4 @@
-"""From the bytes of a request to a `PredictRequest`, or to every reason why they are none."""
+"""Read the body of a request into a `PredictRequest`, or find everything wrong with it."""
 
 import json
 import zlib
@@ -44,7 +44,7 @@ _EXPECTED = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much text one request may bring; `Settings` has the same names."""
+    """The most text in one request; `Settings` has the same names."""
 
     max_texts: int
     max_text_characters: int
@@ -64,7 +64,7 @@ def _check_text(text: str, info: ValidationInfo[Limits]) -> str:
 
 
 def _check_count(texts: Any, info: ValidationInfo[Limits]) -> Any:
-    """Refuse too many texts before each is looked at."""
+    """Refuse too many texts before validating each."""
     limits = info.context
     if isinstance(texts, list) and not 1 <= len(texts) <= limits.max_texts:
         raise PydanticCustomError(

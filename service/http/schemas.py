@@ -1,7 +1,7 @@
-"""The HTTP shapes: what `POST /predict` takes, and what every route of the service gives.
+"""The shapes of the responses.
 
-Requests are read into `PredictRequest`. Responses are written from arrays (`service.predictions`); the classes
-here are their contract, which OpenAPI shows and the tests hold every real response against.
+Responses are written from arrays (`service.predictions`); the classes here are
+their contract: OpenAPI shows it, and the tests check real responses against it.
 """
 
 from typing import Literal
@@ -14,7 +14,7 @@ EXAMPLE_REVIEW = "I did not like it."
 
 
 class PredictionWarning(BaseModel):
-    """Something that makes a prediction less trustworthy than it looks."""
+    """A reason to trust a prediction less."""
 
     code: WarningCode = Field(
         description="`truncated`: the text has more tokens than the model reads. "
@@ -22,24 +22,24 @@ class PredictionWarning(BaseModel):
         examples=["truncated"],
     )
     message: str = Field(
-        description="The same for people.", examples=["The text has 700 tokens; the first 512 were read."]
+        description="The same in words.", examples=["The text has 700 tokens; the first 512 were read."]
     )
 
 
 class Token(BaseModel):
     """One token of the text and its part in the prediction."""
 
-    text: str = Field(description="The very slice `start:end` of what was sent.", examples=["like"])
+    text: str = Field(description="Exactly the slice `start:end` of what was sent.", examples=["like"])
     start: int = Field(ge=0, description="Where it starts, in `offset_encoding` units.", examples=[10])
     end: int = Field(ge=0, description="Where it ends, exclusive.", examples=[14])
     weight: float = Field(
         ge=0, le=1, description="Attention weight: where the model looked. All tokens' sum to 1.", examples=[0.31]
     )
     contribution: float | None = Field(
-        description="Signed share of the log-odds of `target`; null where the mechanism has no exact one.",
+        description="Signed part of the log-odds of `target`; null if the mechanism has no exact one.",
         examples=[-0.8],
     )
-    known: bool = Field(description="Whether the vocabulary holds it.", examples=[True])
+    known: bool = Field(description="Whether it is in the vocabulary.", examples=[True])
 
 
 class Truncation(BaseModel):
@@ -85,13 +85,13 @@ class AnsweringModel(BaseModel):
     version: str = Field(description="A short hash of its contents.", examples=["3f2a91c07b1e"])
     mechanism: str = Field(description="How it attends.", examples=["additive_pooling"])
     attention_is: Literal["exact", "approximate"] = Field(
-        description="Whether the weights are the very ones the model pooled with, or reduced from more.",
+        description="Whether the model pooled with exactly these weights, or they are reduced from more.",
         examples=["exact"],
     )
 
 
 class PredictResponse(BaseModel):
-    """The answer of `POST /predict`: one prediction a text, in the order they came."""
+    """The answer of `POST /predict`: one prediction per text, in their order."""
 
     model: AnsweringModel = Field(
         description="The model behind these predictions.",
@@ -100,11 +100,11 @@ class PredictResponse(BaseModel):
         ],
     )
     offset_encoding: OffsetEncoding = Field(description="What `start` and `end` count.", examples=["codepoint"])
-    predictions: list[Prediction] = Field(description="One a text.")
+    predictions: list[Prediction] = Field(description="One per text.")
 
 
 class ModelSummary(AnsweringModel):
-    """A loaded model in a line; `GET /models/{name}` has its whole card."""
+    """A loaded model; `GET /models/{name}` has its whole card."""
 
     labels: list[str] = Field(description="Its labels.", examples=[["negative", "positive"]])
     max_tokens: int = Field(ge=1, description="Tokens of a text that it reads.", examples=[512])
@@ -120,7 +120,7 @@ class RefusedBundle(BaseModel):
 
 
 class ModelList(BaseModel):
-    """What is served, and what was refused."""
+    """The loaded models and the refused bundles."""
 
     default: str = Field(description="The model that answers a request that names none.", examples=["default"])
     models: list[ModelSummary] = Field(description="The loaded models.")
@@ -128,9 +128,11 @@ class ModelList(BaseModel):
 
 
 class Health(BaseModel):
-    """The answer of a health route that has nothing to complain of."""
+    """The answer of a health route if all is well."""
 
-    status: Literal["alive", "started", "ready"] = Field(description="What was asked for.", examples=["ready"])
+    status: Literal["alive", "started", "ready"] = Field(
+        description="The state that was asked for.", examples=["ready"]
+    )
 
 
 class OffenceEntry(BaseModel):
@@ -144,7 +146,7 @@ class OffenceEntry(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """A failure (RFC 9457)."""
 
     type: str = Field(description="Stable name of the failure.", examples=["urn:heed:problem:invalid-request"])
     title: str = Field(description="The failure in words that never vary.", examples=["The request is not valid"])
