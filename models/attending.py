@@ -161,11 +161,7 @@ def _pooled(
 
 
 def depth_of(config: ClassifierConfig) -> int:
-    """Number of layers of a stacked mechanism.
-
-    Raises:
-        ValueError: it is not an integer of at least 1.
-    """
+    """Number of layers of a stacked mechanism; a ValueError if it is not an integer of at least 1."""
     depth = config.attention.get("depth", 1 if config.mechanism == "transformer" else 2)
     if not isinstance(depth, int) or depth < 1:
         raise ValueError(f"Expected depth to be an integer of at least 1. Received {depth!r}.")

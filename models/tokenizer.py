@@ -114,7 +114,8 @@ class Tokenizer:
         if self._native and (found := self._native.encode(lowered, max_tokens)):
             (ids, starts, ends), unknown, tokens_total = found
             return Encoding(ids, starts, ends, unknown, tokens_total)
-        all_starts, all_ends = _spans(lowered)
+        kinds = _kinds(lowered)
+        all_starts, all_ends = _spans_by_pattern(lowered) if kinds is None else _spans_by_kind(kinds)
         starts, ends = all_starts[:max_tokens], all_ends[:max_tokens]
         words = [lowered[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         ids = np.fromiter(map(self._ids.get, words, repeat(UNKNOWN_ID)), np.int32, len(words))
@@ -154,14 +155,8 @@ def _native_vocabulary(words: Sequence[str]) -> "NativeVocabulary | None":
         return None
 
 
-def _spans(lowered: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the starts and ends of all tokens: int32[tokens] each."""
-    kinds = _kinds(lowered)
-    return _spans_by_pattern(lowered) if kinds is None else _spans_by_kind(kinds)
-
-
 def _spans_by_pattern(lowered: str) -> tuple[np.ndarray, np.ndarray]:
-    """Do what `_spans` does, for any text."""
+    """Return the starts and ends of all tokens of any text: int32[tokens] each."""
     spans = [match.span() for match in _PATTERN.finditer(lowered)]
     offsets = np.array(spans, dtype=np.int32).reshape(-1, 2)
     return offsets[:, 0], offsets[:, 1]
@@ -183,7 +178,7 @@ def _kinds(lowered: str) -> np.ndarray | None:
 
 
 def _spans_by_kind(kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Do what `_spans` does, in a fifth of the time that the pattern takes."""
+    """Return the starts and ends of all tokens, in a fifth of the time that the pattern takes."""
     word = kinds == _WORD
     word[1:-1] |= (kinds[1:-1] == _APOSTROPHE) & word[:-2] & word[2:]
     single = (kinds >= _APOSTROPHE) & ~word

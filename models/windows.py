@@ -2,7 +2,8 @@
 
 Scores and weights are bands [..., token, width]: entry [t, o] belongs to query t and key t - before + o. Tokens are cut
 into blocks of at least width - 1, so that a block's keys lie in itself and its neighbour and every step is a reshape, a
-concatenation or a product of small matrices. Leading axes are arbitrary, and the number of tokens may be unknown.
+concatenation or a product of small matrices. Leading axes are arbitrary, and the number of tokens may be unknown. A
+missing key has weight 0. A `mask` is bool[batch, tokens], True where there is a token; None if all are real.
 """
 
 from collections.abc import Callable
@@ -36,20 +37,12 @@ def dot_scores(queries: Tensor, keys: Tensor) -> Tensor:
 def band_scores(
     queries: Tensor, keys: Tensor, window: Window, score: Callable[[Tensor, Tensor], Tensor] = dot_scores
 ) -> Tensor:
-    """Scores of each query with the keys in its window.
+    """Scores of each query with the keys in its window: float[..., tokens, features] both -> float[..., tokens, width].
 
-    Args:
-        queries: float[..., tokens, features].
-        keys: float[..., tokens, features].
-        window: which keys.
-        score: scores all pairs of a block of queries and the keys in their windows.
-
-    Returns:
-        float[..., tokens, width]; a missing key scores like a key of zeros.
+    `score` scores all pairs of a block of queries and the keys in their windows. A missing key scores like zeros.
     """
     leading, tokens = _leading(queries), ops.shape(queries)[-2]
-    clipped = _clipped(window, tokens)
-    block = _block_size(clipped)
+    clipped, block = _clipped(window, tokens)
     query_blocks = in_blocks(queries, block)  # [..., blocks, block, features]
     key_blocks = _reach(keys, clipped, block)  # [..., blocks, block + width - 1, features]
     scores = score(query_blocks, key_blocks)  # [..., blocks, block, block + width - 1]
@@ -58,21 +51,14 @@ def band_scores(
 
 
 def band_mask(mask: Tensor | None, states: Tensor, window: Window) -> Tensor:
-    """Entries of a band whose key exists and is real.
+    """Entries of a band whose key exists and is real: bool[batch, tokens, width], or bool[1, tokens, width] unmasked.
 
-    Args:
-        mask: bool[batch, tokens], True where there is a token; None if all are real.
-        states: [batch, tokens, ...]; gives the number of tokens if there is no mask.
-        window: which keys.
-
-    Returns:
-        bool[batch, tokens, width], or bool[1, tokens, width] without a mask.
+    `states` [batch, tokens, ...] give the number of tokens.
     """
     batch, tokens = ops.shape(states)[:2]
     if mask is None:
         batch, mask = 1, ops.ones((1, tokens), dtype="bool")
-    clipped = _clipped(window, tokens)
-    block = _block_size(clipped)
+    clipped, block = _clipped(window, tokens)
     columns = block + clipped.width - 1
     reached = _reach(ops.expand_dims(mask, -1), clipped, block)  # [batch, blocks, columns, 1]
     rows = ops.reshape(reached, (batch, -1, 1, columns))
@@ -82,19 +68,12 @@ def band_mask(mask: Tensor | None, states: Tensor, window: Window) -> Tensor:
 
 
 def band_context(band: Tensor, values: Tensor, window: Window) -> Tensor:
-    """Weighted sum of the values in each query's window.
+    """Weighted sum of the values in each query's window; the band is 0 for missing keys.
 
-    Args:
-        band: float[..., tokens, width], 0 for missing keys.
-        values: float[..., tokens, features].
-        window: which keys.
-
-    Returns:
-        float[..., tokens, features].
+    float[..., tokens, width], float[..., tokens, features] -> float[..., tokens, features].
     """
     tokens, features = ops.shape(values)[-2], values.shape[-1]
-    clipped = _clipped(window, tokens)
-    block = _block_size(clipped)
+    clipped, block = _clipped(window, tokens)
     weights = in_blocks(_narrowed(band, clipped, window), block)  # [..., blocks, block, width]
     weights = _unskewed(weights)  # [..., blocks, block, block + width - 1]
     context = ops.matmul(weights, _reach(values, clipped, block))  # [..., blocks, block, features]
@@ -110,17 +89,10 @@ def band_to_map(band: Tensor, window: Window) -> Tensor:
 def band_column_sums(band: Tensor, coefficients: Tensor, window: Window) -> Tensor:
     """Sum over queries t of coefficient_t * map[t, key].
 
-    Args:
-        band: float[batch, (heads,) tokens, width].
-        coefficients: float[batch, tokens].
-        window: which keys.
-
-    Returns:
-        float[batch, (heads,) tokens].
+    float[batch, (heads,) tokens, width], float[batch, tokens] -> float[batch, (heads,) tokens].
     """
     tokens = ops.shape(band)[-2]
-    clipped = _clipped(window, tokens)
-    block = _block_size(clipped)
+    clipped, block = _clipped(window, tokens)
     coefficients = ops.expand_dims(coefficients, 1) if len(band.shape) == 4 else coefficients
     weighted = _narrowed(band, clipped, window) * ops.expand_dims(coefficients, -1)
     reached = ops.sum(_unskewed(in_blocks(weighted, block)), axis=-2)  # [..., blocks, block + width - 1]
@@ -132,18 +104,11 @@ def band_column_sums(band: Tensor, coefficients: Tensor, window: Window) -> Tens
 
 
 def band_distance_from_identity(band: Tensor, mask: Tensor | None, window: Window) -> Tensor:
-    """||A A^T - I||^2 over the real rows of each band's map A.
+    """||A A^T - I||^2 over the real rows of each band's map A: float[batch, tokens, width] -> float[batch].
 
-    Args:
-        band: float[batch, tokens, width], 0 for missing keys and padded queries.
-        mask: bool[batch, tokens], True where there is a token; None if all are real.
-        window: which keys.
-
-    Returns:
-        float[batch].
+    Weights of padded queries are 0.
     """
-    clipped = _clipped(window, ops.shape(band)[-2])
-    block = _block_size(clipped)
+    clipped, block = _clipped(window, ops.shape(band)[-2])
     rows = _unskewed(in_blocks(_narrowed(band, clipped, window), block))  # [batch, blocks, block, block + width - 1]
     real = ops.ones_like(band[..., :1]) if mask is None else ops.cast(ops.expand_dims(mask, -1), band.dtype)
     position = ops.arange(block, dtype="int32")
@@ -155,16 +120,9 @@ def band_distance_from_identity(band: Tensor, mask: Tensor | None, window: Windo
 
 
 def in_blocks(states: Tensor, block: int | Tensor, before: int = 0, spare: int = 0) -> Tensor:
-    """Cut the tokens into blocks.
+    """Cut the tokens into blocks: [..., tokens, last] -> [..., blocks + spare, block, last].
 
-    Args:
-        states: [..., tokens, last].
-        block: tokens per block.
-        before: zeros before the first token.
-        spare: blocks of zeros at the end.
-
-    Returns:
-        [..., blocks + spare, block, last], padded with zeros.
+    `before` zeros precede the first token; zeros fill the last block and the `spare` ones after it.
     """
     tokens = ops.shape(states)[-2]
     blocks = (tokens + block - 1) // block + spare
@@ -172,11 +130,11 @@ def in_blocks(states: Tensor, block: int | Tensor, before: int = 0, spare: int =
     return ops.reshape(padded, (*_leading(states), -1, block, ops.shape(states)[-1]))
 
 
-def _clipped(window: Window, tokens: int | Tensor) -> Window:
-    """Cut the window to the number of tokens, if that is known."""
-    if not isinstance(tokens, int):
-        return window
-    return Window(min(window.before, max(tokens - 1, 0)), min(window.after, max(tokens - 1, 0)))
+def _clipped(window: Window, tokens: int | Tensor) -> tuple[Window, int]:
+    """The window, cut to the number of tokens if that is known, and the number of tokens in a block."""
+    if isinstance(tokens, int):
+        window = Window(min(window.before, max(tokens - 1, 0)), min(window.after, max(tokens - 1, 0)))
+    return window, max(window.width - 1, _SMALLEST_BLOCK)
 
 
 def _widened(band: Tensor, clipped: Window, window: Window) -> Tensor:
@@ -186,10 +144,6 @@ def _widened(band: Tensor, clipped: Window, window: Window) -> Tensor:
 def _narrowed(band: Tensor, clipped: Window, window: Window) -> Tensor:
     start = window.before - clipped.before
     return band[..., start : start + clipped.width]
-
-
-def _block_size(window: Window) -> int:
-    return max(window.width - 1, _SMALLEST_BLOCK)
 
 
 def _leading(states: Tensor, trailing: int = 2) -> tuple[int | Tensor, ...]:

@@ -42,11 +42,7 @@ _REFUSED_LAYERS = {
 
 
 def check_model_archive(file: Path) -> None:
-    """Check that a `.keras` archive holds its three members only, of limited size, and only classes we trust.
-
-    Raises:
-        BundleError: it does not.
-    """
+    """Raise a BundleError if a `.keras` archive has foreign members or classes, or members that are too large."""
     try:
         with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():

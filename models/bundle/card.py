@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.bundle.verification import BundleError
+from models.bundle.verification import BundleError, file_hash
 
 FORMAT_VERSION = 1
 CARD_FILE = "bundle.json"
@@ -99,7 +99,6 @@ def write_card(folder: Path, values: Mapping[str, Any], *, place: Path) -> Bundl
     """Write the card of the bundle in `folder`: `values`, and the hash of every file that is there.
 
     Args:
-        folder: where the bundle is made.
         values: everything except `version` and `files`, as plain values.
         place: where the bundle will be; errors name it.
 
@@ -107,7 +106,7 @@ def write_card(folder: Path, values: Mapping[str, Any], *, place: Path) -> Bundl
         BundleError: the card could not be read again.
     """
     files = {
-        file.relative_to(folder).as_posix(): _sha256(file)
+        file.relative_to(folder).as_posix(): file_hash(file)
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file != folder / CARD_FILE
     }
@@ -141,8 +140,3 @@ def first_fault(error: ValidationError) -> str:
 def _version_of(values: Mapping[str, Any]) -> str:
     canonical = json.dumps(values, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -20,9 +20,6 @@ class BundleParts:
     """A classifier without an engine that runs it.
 
     Attributes:
-        path: the bundle's folder.
-        card: what is known about it.
-        tokenizer: maps texts to ids.
         bases: the contrast of each label with the mean of the others before any token is read, as logits; None where
             contributions are not exact, or a bundle without a probe was read without Keras.
         probe: a few texts with Keras' outputs for them; None in older bundles.
@@ -83,15 +80,7 @@ def read_bundle_parts(path: Path) -> BundleParts:
 
 
 def check_fit(path: Path, *facts: tuple[str, object, object]) -> None:
-    """Refuse parts that are valid by themselves but do not belong together.
-
-    Args:
-        path: the bundle's folder.
-        facts: what each is, what is expected, and what was received.
-
-    Raises:
-        BundleError: the first that differs.
-    """
+    """Raise a BundleError for valid parts that do not belong together: facts with what was expected and received."""
     for what, expected, received in facts:
         if expected != received:
             raise BundleError(f"{path}: the parts do not fit: expected {expected} {what}. Received {received}.")

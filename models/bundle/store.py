@@ -109,8 +109,6 @@ def save_bundle(
             "metrics": dict(metrics or {}),
             "faithfulness": dict(faithfulness or {}),
             "libraries": {library: version(library) for library in _LIBRARIES} | {"backend": keras.backend.backend()},
-            "without_onnx": None,
-            "kernel": None,
         }
         card = write_card(partial, values, place=path)
         _check_model(partial, card, tokenizer, model)
@@ -279,9 +277,6 @@ def _check_model(path: Path, card: BundleCard, tokenizer: Tokenizer, model: kera
         path,
         ("labels of the model", len(card.labels), outputs["logits"].shape[-1]),
         ("ids of the model", tokenizer.vocabulary_size, layers[EMBEDDING].input_dim),
-    )
-    check_fit(
-        path,
         ("labels in config", len(card.labels), card.config.get("labels")),
         ("ids in config", tokenizer.vocabulary_size, card.config.get("vocabulary_size")),
     )

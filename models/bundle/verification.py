@@ -12,12 +12,14 @@ class BundleError(Exception):
     """A bundle is refused; the message says which file or class, what was expected and what was found."""
 
 
-def check_files(folder: Path, digests: Mapping[str, str]) -> None:
-    """Check that every file that the card lists is inside `folder`, small enough, and has the card's SHA-256.
+def file_hash(file: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
-    Raises:
-        BundleError: a file fails.
-    """
+
+def check_files(folder: Path, digests: Mapping[str, str]) -> None:
+    """Raise a BundleError unless every file that the card lists is in `folder`, small enough, and has its SHA-256."""
     if len(digests) > MAX_FILES:
         raise BundleError(f"{folder}: expected at most {MAX_FILES} files. The card lists {len(digests)}.")
     root = folder.resolve()
@@ -39,7 +41,5 @@ def _check_file(root: Path, file: Path, expected: str) -> None:
         raise BundleError(f"{file}: expected a file, as the card lists it. Found none.")
     if (size := file.stat().st_size) > MAX_FILE_BYTES:
         raise BundleError(f"{file}: expected at most {MAX_FILE_BYTES} bytes. Received {size}.")
-    with file.open("rb") as stream:
-        received = hashlib.file_digest(stream, "sha256").hexdigest()
-    if received != expected:
+    if (received := file_hash(file)) != expected:
         raise BundleError(f"{file}: expected SHA-256 {expected}. Received {received}: the file was changed.")

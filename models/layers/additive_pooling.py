@@ -6,12 +6,12 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from models.layers.base import BaseLayer
+from models.layers.base import UnmaskedLayer
 from models.masking import Tensor, masked_softmax
 
 
 @keras.saving.register_keras_serializable("heed")
-class AdditiveAttentionPooling(BaseLayer):
+class AdditiveAttentionPooling(UnmaskedLayer):
     """Weighted mean of the states. The weight of a state depends on that state alone.
 
         tanh:    u_t = activation(h_t W + b),  z_t = u_t . c
@@ -36,8 +36,7 @@ class AdditiveAttentionPooling(BaseLayer):
         kernel_initializer: of W and w.
         bias_initializer: of b.
         query_initializer: of c.
-        kernel_regularizer: of W, w and c.
-        kernel_constraint: of W, w and c.
+        kernel_regularizer, kernel_constraint: of W, w and c.
     """
 
     def __init__(
@@ -72,17 +71,16 @@ class AdditiveAttentionPooling(BaseLayer):
         self.query_initializer = keras.initializers.get(query_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
-        self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         width = self.units if self.score == "tanh" else 1
-        self.kernel = self._add_scored("kernel", (input_shape[-1], width), self.kernel_initializer)  # W or w
+        self.kernel = self._add("kernel", (input_shape[-1], width), initializer=self.kernel_initializer)  # W or w
         self.bias = None
         if self.use_bias and self.score != "dot":
             self.bias = self.add_weight(name="bias", shape=(width,), initializer=self.bias_initializer)  # b
         self.query = None
         if self.score == "tanh":
-            self.query = self._add_scored("query", (width, 1), self.query_initializer)  # c
+            self.query = self._add("query", (width, 1), initializer=self.query_initializer)  # c
 
     def call(
         self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False
@@ -96,15 +94,3 @@ class AdditiveAttentionPooling(BaseLayer):
         weights = masked_softmax(ops.squeeze(scores, axis=-1) / scale, mask)  # [batch, tokens]
         pooled = ops.einsum("bt,btf->bf", weights, inputs)  # [batch, features]
         return (pooled, weights) if return_attention_scores else pooled
-
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> None:
-        return None  # the output has no tokens axis
-
-    def _add_scored(self, name: str, shape: tuple[int | None, ...], initializer: Any) -> Tensor:
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            initializer=initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )

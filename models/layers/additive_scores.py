@@ -31,16 +31,10 @@ def without_loops() -> Iterator[None]:
 def additive_scores(queries: Tensor, keys: Tensor, kernel: Tensor) -> Tensor:
     """Compute e_tt' = sum over units u of kernel_u * tanh(queries_tu + keys_t'u).
 
+    float[..., query, units], float[..., key, units], float[units] -> float[..., query, key].
+
     A short text is computed in one step, because a loop is a third slower at 128 tokens. A longer text is computed in
     blocks of queries; the gradient is a second loop that recomputes the hidden states.
-
-    Args:
-        queries: float[..., query, units].
-        keys: float[..., key, units].
-        kernel: float[units].
-
-    Returns:
-        float[..., query, key].
     """
     tokens, hidden_per_query = ops.shape(queries)[-2], math.prod(ops.shape(keys))
     largest_block = HELD_AT_ONCE // (hidden_per_query + 1) + 1
@@ -60,11 +54,8 @@ def additive_scores(queries: Tensor, keys: Tensor, kernel: Tensor) -> Tensor:
 
 
 def _scores_of_blocks(queries: Tensor, keys: Tensor, kernel: Tensor) -> tuple[Tensor, Any]:
-    """Score queries[blocks, units, ..., block] against keys[units, ..., key], block by block.
-
-    Returns:
-        The scores float[blocks, ..., block, key] and the function of their gradient.
-    """
+    """Scores float[blocks, ..., block, key] of queries[blocks, units, ..., block] with keys[units, ..., key], and the
+    function of their gradient."""
     queries, keys, kernel = (ops.convert_to_tensor(each) for each in (queries, keys, kernel))  # jax.grad passes NumPy
 
     def score(_: Tensor, of_block: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,11 +29,8 @@ class AtrousSelfAttention(HeadedSelfAttention):
     float[batch, tokens, heads * size_per_head].
 
     Args:
-        heads: number of heads.
-        size_per_head: value features per head.
-        key_size: query and key features per head; None for size_per_head.
         rate: distance between visible keys; 1 for all keys.
-        **kwargs: causal, kernel_initializer, kernel_regularizer and kernel_constraint of MultiHeadSelfAttention.
+        heads, size_per_head, key_size and **kwargs: as for MultiHeadSelfAttention.
     """
 
     def __init__(

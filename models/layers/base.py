@@ -18,27 +18,38 @@ _SERIALIZED = (
 class BaseLayer(keras.layers.Layer):
     """A layer that keeps every constructor argument in the attribute of the same name."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    @classmethod
+    def get_custom_objects(cls) -> dict[str, type[keras.layers.Layer]]:
+        """Return the `custom_objects` to load a model with this layer."""
+        return {cls.__name__: cls}
+
     def get_config(self) -> dict[str, Any]:
         own = {name: _serialized(getattr(self, name)) for name in argument_names(type(self))}
         return {**super().get_config(), **own}
 
-    def _add_kernel(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
+    def _add(self, name: str, shape: tuple[int | None, ...], kind: str = "kernel", initializer: Any = None) -> Tensor:
+        """Add a weight with the initializer, regularizer and constraint that the constructor takes for its kind."""
         return self.add_weight(
             name=name,
             shape=shape,
-            initializer=self.kernel_initializer.clone(),  # a shared one would give equal kernels
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
+            initializer=initializer or getattr(self, f"{kind}_initializer").clone(),  # or it would give equal weights
+            regularizer=getattr(self, f"{kind}_regularizer"),
+            constraint=getattr(self, f"{kind}_constraint"),
         )
 
     def _add_bias(self, name: str, width: int) -> Tensor:
-        return self.add_weight(
-            name=name,
-            shape=(width,),
-            initializer=self.bias_initializer.clone(),
-            regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint,
-        )
+        return self._add(name, (width,), "bias")
+
+
+class UnmaskedLayer(BaseLayer):
+    """A layer whose output has no mask: it is not states of the tokens, or loses their mask on purpose."""
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        return None
 
 
 def argument_names(layer: type[keras.layers.Layer]) -> list[str]:

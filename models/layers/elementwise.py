@@ -8,6 +8,7 @@ from keras import ops
 
 from models.layers.base import BaseLayer
 from models.layers.outputs import outputs
+from models.layers.positions import check_length, table_rows
 from models.masking import Tensor, attention_map, zero_padding
 
 
@@ -32,9 +33,8 @@ class ElementwiseSelfAttention(BaseLayer):
             matter. Without a mask, more tokens than this are an error if their number is known.
         scale: divides the scores; None for sqrt(features). The source's `key_size` k is scale=sqrt(k), where k is 8 by
             default for any number of features.
-        gain_initializer: of each gain. With "ones" the layer starts as scaled dot-product self-attention.
-        gain_regularizer: of each gain.
-        gain_constraint: of each gain.
+        gain_initializer, gain_regularizer, gain_constraint: of each gain. With "ones" the layer starts as scaled
+            dot-product self-attention.
     """
 
     def __init__(
@@ -57,13 +57,12 @@ class ElementwiseSelfAttention(BaseLayer):
         self.gain_initializer = keras.initializers.get(gain_initializer)
         self.gain_regularizer = keras.regularizers.get(gain_regularizer)
         self.gain_constraint = keras.constraints.get(gain_constraint)
-        self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = (self.max_length or 1, input_shape[-1])
-        self.query_gain = self._add_gain("query_gain", shape)
-        self.key_gain = self._add_gain("key_gain", shape)
-        self.value_gain = self._add_gain("value_gain", shape)
+        self.query_gain = self._add("query_gain", shape, "gain")
+        self.key_gain = self._add("key_gain", shape, "gain")
+        self.value_gain = self._add("value_gain", shape, "gain")
 
     def call(
         self,
@@ -72,8 +71,7 @@ class ElementwiseSelfAttention(BaseLayer):
         return_attention_scores: bool = False,
         return_values: bool = False,
     ) -> Tensor | tuple[Tensor, ...]:
-        self._check_length(inputs, mask)
-        rows = None if self.max_length is None else self._rows(inputs, mask, self.max_length)
+        rows = None if self.max_length is None else table_rows(inputs, mask, self.max_length)
         scale = math.sqrt(inputs.shape[-1]) if self.scale is None else self.scale
         queries = inputs * self._at(self.query_gain, rows) / scale
         keys = inputs * self._at(self.key_gain, rows)
@@ -91,32 +89,11 @@ class ElementwiseSelfAttention(BaseLayer):
         return_values: bool = False,
     ) -> keras.KerasTensor | tuple[keras.KerasTensor, ...]:
         # Keras would infer this by a trial run, for which some backends invent a number of tokens.
-        self._check_length(inputs, mask)
+        if self.max_length is not None:
+            check_length(inputs, mask, self.max_length)
         context, values = (keras.KerasTensor(inputs.shape, self.compute_dtype) for _ in range(2))
         weights = keras.KerasTensor((*inputs.shape[:2], inputs.shape[1]), self.compute_dtype)
         return outputs(context, weights if return_attention_scores else None, values if return_values else None)
 
-    def _add_gain(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            initializer=self.gain_initializer.clone(),  # a shared one would give equal values
-            regularizer=self.gain_regularizer,
-            constraint=self.gain_constraint,
-        )
-
-    def _check_length(self, inputs: Tensor, mask: Tensor | None) -> None:
-        tokens = inputs.shape[1]
-        if mask is None and self.max_length is not None and isinstance(tokens, int) and tokens > self.max_length:
-            raise ValueError(
-                f"Expected at most max_length={self.max_length} tokens, or a mask. "
-                f"Received inputs of shape {tuple(inputs.shape)}."
-            )
-
-    def _rows(self, inputs: Tensor, mask: Tensor | None, max_length: int) -> Tensor:
-        """Row of the gains for each token, counted over real tokens: int32[batch, tokens]."""
-        real = ops.ones_like(inputs[..., 0], dtype="bool") if mask is None else mask
-        return ops.clip(ops.cumsum(ops.cast(real, "int32"), axis=1) - 1, 0, max_length - 1)
-
     def _at(self, gain: Tensor, rows: Tensor | None) -> Tensor:
-        return gain if rows is None else ops.take(gain, rows, axis=0)  # [1, features] or [batch, tokens, features]
+        return gain if rows is None else ops.take(gain, rows, axis=0)  # [batch or 1, tokens or 1, features]

@@ -1,6 +1,7 @@
 """Multi-head attention: projections, splitting into heads, and one softmax per head."""
 
 import math
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -30,18 +31,14 @@ def scaled(queries: Tensor) -> Tensor:
 
 
 def visible_keys(
-    queries: Tensor,
-    keys: Tensor,
-    key_mask: Tensor | None = None,
-    attention_mask: Tensor | None = None,
-    causal: bool = False,
+    queries: Tensor, keys: Tensor, key_mask: Tensor | None, attention_mask: Tensor | None = None, causal: bool = False
 ) -> Tensor | None:
     """Keys that each query may see: bool, broadcastable to [batch, heads, query, key]; None for all.
 
     Args:
         queries: [batch, heads, query, size].
         keys: [batch, heads, key, size].
-        key_mask: bool[batch, key], True where there is a token.
+        key_mask: bool[batch, key], True where there is a token; None if all are real.
         attention_mask: bool[query, key] or bool[batch, query, key], True where a query may look.
         causal: hide keys after the query.
     """
@@ -58,7 +55,12 @@ def visible_keys(
 
 
 def attend(
-    queries: Tensor, keys: Tensor, values: Tensor, query_mask: Tensor | None, visible: Tensor | None
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    query_mask: Tensor | None,
+    visible: Tensor | None,
+    dropout: Callable[[Tensor], Tensor] = lambda weights: weights,
 ) -> tuple[Tensor, Tensor]:
     """Scaled dot-product attention per head.
 
@@ -68,18 +70,25 @@ def attend(
         values: float[batch, heads, key, value_size].
         query_mask: bool[batch, query], True where there is a token; None if all are real.
         visible: the result of `visible_keys`.
+        dropout: applied to the weights of the context, but not to the map.
 
     Returns:
         context[batch, heads, query, value_size] and map[batch, heads, query, key], both 0 for queries that are padded
         or see no key.
     """
     scores = ops.matmul(scaled(queries), ops.transpose(keys, (0, 1, 3, 2)))  # [batch, heads, query, key]
-    weights = masked_softmax(scores, visible, rows=real_rows(query_mask))
-    return ops.matmul(weights, values), weights
+    weights = masked_softmax(scores, visible, rows=_real_rows(query_mask))
+    return ops.matmul(dropout(weights), values), weights
 
 
 def attend_nearby(
-    queries: Tensor, keys: Tensor, values: Tensor, query_mask: Tensor | None, key_mask: Tensor | None, window: Window
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    query_mask: Tensor | None,
+    key_mask: Tensor | None,
+    window: Window,
+    dropout: Callable[[Tensor], Tensor] = lambda weights: weights,
 ) -> tuple[Tensor, Tensor]:
     """`attend` to the keys in a window around each query, at a cost of tokens x width.
 
@@ -91,11 +100,11 @@ def attend_nearby(
     """
     scores = band_scores(scaled(queries), keys, window)  # [batch, heads, tokens, width]
     visible = ops.expand_dims(band_mask(key_mask, queries[:, 0], window), 1)
-    band = masked_softmax(scores, visible, rows=real_rows(query_mask))
-    return band_context(band, values, window), band
+    band = masked_softmax(scores, visible, rows=_real_rows(query_mask))
+    return band_context(dropout(band), values, window), band
 
 
-def real_rows(query_mask: Tensor | None) -> Tensor | None:
+def _real_rows(query_mask: Tensor | None) -> Tensor | None:
     """Rows of the maps that belong to real queries: bool[batch, query] -> bool[batch, 1, query, 1]."""
     return None if query_mask is None else query_mask[:, None, :, None]
 
@@ -132,7 +141,6 @@ class HeadedSelfAttention(BaseLayer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
-        self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self._add_kernels(input_shape[-1], input_shape[-1])
@@ -140,9 +148,9 @@ class HeadedSelfAttention(BaseLayer):
     def _add_kernels(self, query_features: int | None, key_features: int | None) -> None:
         key_size = self.size_per_head if self.key_size is None else self.key_size
         width = self.heads * key_size
-        self.query_kernel = self._add_kernel("query_kernel", (query_features, width))  # W_Q
-        self.key_kernel = self._add_kernel("key_kernel", (key_features, width))  # W_K
-        self.value_kernel = self._add_kernel("value_kernel", (key_features, self.heads * self.size_per_head))  # W_V
+        self.query_kernel = self._add("query_kernel", (query_features, width))  # W_Q
+        self.key_kernel = self._add("key_kernel", (key_features, width))  # W_K
+        self.value_kernel = self._add("value_kernel", (key_features, self.heads * self.size_per_head))  # W_V
 
     def _project(self, queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Q[batch, heads, query, key_size], K[batch, heads, key, key_size] and V[batch, heads, key, size_per_head]."""

@@ -10,15 +10,9 @@ from models.masking import Tensor
 
 
 def padded_to_multiple(states: Tensor, mask: Tensor | None, rate: int) -> tuple[Tensor, Tensor]:
-    """Pad the tokens to a multiple of `rate`; the mask hides the added ones.
+    """Pad float[batch, tokens, features] to a multiple of `rate`, and hide the added tokens in the mask.
 
-    Args:
-        states: float[batch, tokens, features].
-        mask: bool[batch, tokens], True where there is a token; None if all are real.
-        rate: divides the resulting number of tokens.
-
-    Returns:
-        float[batch, rows * rate, features] and bool[batch, rows * rate].
+    The mask is bool[batch, tokens], True where there is a token; None if all are real.
     """
     batch, tokens, _ = ops.shape(states)
     added = (tokens + rate - 1) // rate * rate - tokens

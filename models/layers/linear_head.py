@@ -58,7 +58,8 @@ class LinearHead(BaseLayer):
     def call(self, pooled: Tensor, values: Tensor, coefficients: Tensor, training: bool = False) -> dict[str, Tensor]:
         pooled = self.pooled_dropout(ops.cast(pooled, "float32"), training=training)
         logits = ops.matmul(pooled, self.kernel) + self.bias  # [batch, labels]
-        kernel = ops.take(self.contrasts(self.kernel), self._target(logits), axis=1)  # [features, batch]
+        target = ops.ones_like(logits[:, 0], dtype="int32") if self.labels == 2 else ops.argmax(logits, axis=-1)
+        kernel = ops.take(self.contrasts(self.kernel), target, axis=1)  # [features, batch]
         values, coefficients = ops.cast(values, "float32"), ops.cast(coefficients, "float32")
         if len(coefficients.shape) == 2:
             shares = ops.einsum("btf,fb->bt", values, kernel)  # [batch, tokens]
@@ -84,8 +85,3 @@ class LinearHead(BaseLayer):
             values = ops.reshape(values, (-1, tokens, self.heads, size))  # [batch, tokens, heads, size]
             shares = ops.einsum("bths,hsb->bht", values, kernel)  # [batch, heads, tokens]
         return ops.sum(shares * coefficients, axis=1)  # [batch, tokens]
-
-    def _target(self, logits: Tensor) -> Tensor:
-        if self.labels == 2:
-            return ops.ones_like(logits[:, 0], dtype="int32")  # [batch]
-        return ops.argmax(logits, axis=-1)  # [batch]

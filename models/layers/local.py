@@ -31,12 +31,9 @@ class LocalSelfAttention(HeadedSelfAttention):
     `return_values=True` also the values float[batch, tokens, heads * size_per_head].
 
     Args:
-        heads: number of heads.
-        size_per_head: value features per head.
-        key_size: query and key features per head; None for size_per_head.
         neighbors: keys on each side of the query; only before it if causal.
         rate: distance from one neighbour to the next.
-        **kwargs: causal, kernel_initializer, kernel_regularizer and kernel_constraint of MultiHeadSelfAttention.
+        heads, size_per_head, key_size and **kwargs: as for MultiHeadSelfAttention.
     """
 
     def __init__(

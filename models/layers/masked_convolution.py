@@ -34,7 +34,6 @@ class MaskedConvolution(BaseLayer):
         self.convolution = keras.layers.Conv1D(
             filters, kernel_size, padding="same", activation=self.activation, dtype=self.dtype_policy
         )
-        self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.convolution.build(input_shape)

@@ -5,12 +5,12 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from models.layers.base import BaseLayer
+from models.layers.base import UnmaskedLayer
 from models.masking import Tensor, uniform_weights, zero_padding
 
 
 @keras.saving.register_keras_serializable("heed")
-class MaskedPooling(BaseLayer):
+class MaskedPooling(UnmaskedLayer):
     """Mean or sum over the real positions.
 
         mean: pooled = sum over real t of x_t / n      sum: pooled = sum over real t of x_t
@@ -30,7 +30,6 @@ class MaskedPooling(BaseLayer):
         if mode not in ("mean", "sum"):
             raise ValueError(f"Expected mode 'mean' or 'sum'. Received {mode!r}.")
         self.mode = mode
-        self.supports_masking = True
 
     def call(
         self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False
@@ -42,6 +41,3 @@ class MaskedPooling(BaseLayer):
             coefficients = ops.cast(real, self.compute_dtype)
         pooled = ops.einsum("bt,btf->bf", coefficients, zero_padding(inputs, mask))  # [batch, features]
         return (pooled, coefficients) if return_attention_scores else pooled
-
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> None:
-        return None  # the output has no tokens axis

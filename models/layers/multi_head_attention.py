@@ -37,12 +37,8 @@ class MultiHeadAttention(BaseLayer):
         head_num: number of heads; a divisor of the value features.
         activation: g.
         use_bias: learn b_q, b_k, b_v and b_o. Without an activation b_k cancels in the softmax.
-        kernel_initializer: of every kernel, cloned for each.
-        bias_initializer: of every bias.
-        kernel_regularizer: of every kernel.
-        bias_regularizer: of every bias.
-        kernel_constraint: of every kernel.
-        bias_constraint: of every bias.
+        kernel_initializer, kernel_regularizer, kernel_constraint: of every kernel; the initializer is cloned for each.
+        bias_initializer, bias_regularizer, bias_constraint: of every bias.
         history_only: a query sees only keys at its own position and before.
         window: a query sees only keys with |query - key| < window, at a cost of tokens x window; None for all keys.
             Needs as many keys as queries.
@@ -79,7 +75,6 @@ class MultiHeadAttention(BaseLayer):
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.history_only = history_only
         self.window = window
-        self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         separate = isinstance(input_shape[0], list | tuple)
@@ -121,11 +116,6 @@ class MultiHeadAttention(BaseLayer):
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Tensor | None:
         return previous_mask[0] if isinstance(previous_mask, list | tuple) else previous_mask
 
-    @staticmethod
-    def get_custom_objects() -> dict[str, type[keras.layers.Layer]]:
-        """Return the `custom_objects` to load a model with this layer."""
-        return {"MultiHeadAttention": MultiHeadAttention}
-
     def _masks(self, mask: Any) -> tuple[Tensor | None, Tensor | None]:
         """Masks of the queries, and of the keys and values."""
         if not isinstance(mask, list | tuple):
@@ -153,5 +143,5 @@ class MultiHeadAttention(BaseLayer):
         return self.activation(mapped if bias is None else mapped + bias)
 
     def _add_linear_map(self, name: str, features: int, units: int) -> tuple[Tensor, Tensor | None]:
-        kernel = self._add_kernel(f"{name}_kernel", (features, units))
+        kernel = self._add(f"{name}_kernel", (features, units))
         return kernel, self._add_bias(f"{name}_bias", units) if self.use_bias else None

@@ -31,9 +31,7 @@ class MultiHeadSelfAttention(HeadedSelfAttention):
         size_per_head: value features per head.
         key_size: query and key features per head; None for size_per_head.
         causal: a query sees only itself and earlier keys.
-        kernel_initializer: of every kernel, cloned for each.
-        kernel_regularizer: of every kernel.
-        kernel_constraint: of every kernel.
+        kernel_initializer, kernel_regularizer, kernel_constraint: of every kernel; the initializer is cloned for each.
     """
 
     def build(self, inputs_shape: tuple[int | None, ...], context_shape: tuple[int | None, ...] | None = None) -> None:

@@ -15,13 +15,24 @@ _LONGEST_WAVELENGTH = 10000  # over 2 pi, in tokens
 def token_positions(states: Tensor, mask: Tensor | None) -> Tensor:
     """Positions counted over real tokens, from 0: int32[batch or 1, tokens].
 
-    Args:
-        states: [batch, tokens, ...]; gives the number of tokens if there is no mask.
-        mask: bool[batch, tokens], True where there is a token; None if all are real.
+    `states` [batch, tokens, ...] give the number of tokens where there is no mask bool[batch, tokens].
     """
     if mask is None:
         return ops.expand_dims(ops.arange(ops.shape(states)[1], dtype="int32"), 0)
     return ops.maximum(ops.cumsum(ops.cast(mask, "int32"), axis=1) - 1, 0)  # padding on the left would be at -1
+
+
+def check_length(states: Tensor, mask: Tensor | None, max_length: int) -> None:
+    """Reject more than `max_length` tokens without a mask, which could hide the others."""
+    tokens = states.shape[1]
+    if mask is None and isinstance(tokens, int) and tokens > max_length:
+        raise ValueError(f"Expected at most max_length={max_length} tokens, or a mask. Received {tokens} tokens.")
+
+
+def table_rows(states: Tensor, mask: Tensor | None, max_length: int) -> Tensor:
+    """Each token's row in a table whose last row is for all later tokens too: int32[batch or 1, tokens]."""
+    check_length(states, mask, max_length)
+    return ops.minimum(token_positions(states, mask), max_length - 1)
 
 
 class _PositionEmbedding(BaseLayer):
@@ -35,7 +46,6 @@ class _PositionEmbedding(BaseLayer):
             raise ValueError(f"Expected a size of at least 1, or None for the features. Received size={size}.")
         self.merge = merge
         self.size = size
-        self.supports_masking = True
 
     def compute_output_spec(self, inputs: Tensor, mask: Tensor | None = None) -> keras.KerasTensor:
         features = inputs.shape[-1]
@@ -94,10 +104,8 @@ class SinusoidalPositionEmbedding(_PositionEmbedding):
             _check_even(size)
         self.layout = layout
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        features = input_shape[-1]
-        assert features is not None
-        _check_even(self._width(features))
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        _check_even(self._width(input_shape[-1]))
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         size = self._width(inputs.shape[-1])
@@ -148,20 +156,13 @@ class TrainablePositionEmbedding(_PositionEmbedding):
         self.max_length = max_length
         self.initializer = keras.initializers.get(initializer)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        features = input_shape[-1]
-        assert features is not None
-        shape = (self.max_length, self._width(features))
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        shape = (self.max_length, self._width(input_shape[-1]))
         self.table = self.add_weight(name="table", shape=shape, initializer=self.initializer.clone())
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        tokens = inputs.shape[1]
-        if mask is None and tokens is not None and tokens > self.max_length:
-            raise ValueError(
-                f"Expected at most max_length={self.max_length} tokens, or a mask. Received {tokens} tokens."
-            )
-        positions = ops.minimum(token_positions(inputs, mask), self.max_length - 1)
-        return self._merged(inputs, ops.take(self.table, positions, axis=0), mask)
+        rows = table_rows(inputs, mask, self.max_length)
+        return self._merged(inputs, ops.take(self.table, rows, axis=0), mask)
 
 
 def _check_even(size: int) -> None:

@@ -6,13 +6,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.layers.base import BaseLayer
-from models.layers.scaled_dot_product_attention import dot_product_scores, split_inputs
+from models.layers.scaled_dot_product_attention import (
+    ScaledDotProductAttention,
+    dot_product_scores,
+    split_inputs,
+)
 from models.masking import Tensor, attention_map, zero_padding
 
 
 @keras.saving.register_keras_serializable("heed")
-class ResidualScaledDotProductAttention(BaseLayer):
+class ResidualScaledDotProductAttention(ScaledDotProductAttention):
     """Scaled dot-product attention that adds the scores of the previous block and passes the sum on.
 
         e = Q K^T / sqrt(features) + previous,  A = softmax over real keys of e,  context = A V
@@ -40,12 +43,6 @@ class ResidualScaledDotProductAttention(BaseLayer):
         history_only: a query sees no later key.
     """
 
-    def __init__(self, return_attention: bool = False, history_only: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.return_attention = return_attention
-        self.history_only = history_only
-        self.supports_masking = True
-
     def call(
         self, inputs: Tensor | Sequence[Tensor], mask: Any = None, return_attention_scores: bool = False
     ) -> tuple[Tensor, Tensor, Tensor] | list[Tensor]:
@@ -65,12 +62,8 @@ class ResidualScaledDotProductAttention(BaseLayer):
 
     def compute_mask(self, inputs: Tensor | Sequence[Tensor], previous_mask: Any = None) -> list[Tensor | None]:
         states, mask, _ = _without_previous(inputs, previous_mask)
-        return [split_inputs(states, mask).query_mask, None, *([None] if self.return_attention else [])]
-
-    @staticmethod
-    def get_custom_objects() -> dict[str, type[keras.layers.Layer]]:
-        """Return the `custom_objects` to load a model with this layer."""
-        return {"ResidualScaledDotProductAttention": ResidualScaledDotProductAttention}
+        *_, query_mask, _ = split_inputs(states, mask)
+        return [query_mask, None, *([None] if self.return_attention else [])]
 
 
 def _without_previous(inputs: Tensor | Sequence[Tensor], mask: Any) -> tuple[Any, Any, Tensor | None]:

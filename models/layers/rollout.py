@@ -5,12 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.layers.base import BaseLayer
+from models.layers.base import UnmaskedLayer
 from models.masking import Tensor
 
 
 @keras.saving.register_keras_serializable("heed")
-class AttentionRollout(BaseLayer):
+class AttentionRollout(UnmaskedLayer):
     """Product of the maps of stacked blocks: where the last block looks among the inputs of the first.
 
         A~_l = (mean over heads of A_l + I) / 2,   R_1 = A~_1,   R_l = A~_l R_(l-1)
@@ -32,7 +32,6 @@ class AttentionRollout(BaseLayer):
     def __init__(self, residual: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.residual = residual
-        self.supports_masking = True
 
     def call(self, inputs: list[Tensor], mask: Tensor | list[Tensor | None] | None = None) -> Tensor:
         if isinstance(mask, list | tuple):
@@ -42,9 +41,6 @@ class AttentionRollout(BaseLayer):
             step = self._step(scores, mask)  # [batch, query, key]
             rollout = step if rollout is None else ops.matmul(step, rollout)
         return rollout
-
-    def compute_mask(self, inputs: list[Tensor], previous_mask: Any = None) -> None:
-        return None  # the output is a map, not states
 
     def _step(self, scores: Tensor, mask: Tensor | None) -> Tensor:
         step = ops.mean(scores, axis=1) if len(scores.shape) == 4 else scores

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import ops
@@ -11,18 +11,10 @@ from models.layers.base import BaseLayer
 from models.masking import Tensor, attention_map
 
 
-class AttentionInputs(NamedTuple):
-    """Inputs of a dot-product attention: tensors float[batch, tokens, features], masks bool[batch, tokens]."""
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    query_mask: Tensor | None
-    key_mask: Tensor | None
-
-
-def split_inputs(inputs: Tensor | Sequence[Tensor], mask: Any) -> AttentionInputs:
-    """Name the inputs and masks of a layer called with one tensor or [query, key, value].
+def split_inputs(
+    inputs: Tensor | Sequence[Tensor], mask: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Query, key, value and the masks of queries and keys of a layer called with one tensor or [query, key, value].
 
     Args:
         inputs: a tensor, or a list of one or three.
@@ -38,7 +30,7 @@ def split_inputs(inputs: Tensor | Sequence[Tensor], mask: Any) -> AttentionInput
     masks += [None] * (len(given) - len(masks))
     query, key, value = given if len(given) == 3 else given * 3
     query_mask, key_mask, value_mask = masks if len(given) == 3 else masks * 3
-    return AttentionInputs(query, key, value, query_mask, value_mask if key_mask is None else key_mask)
+    return query, key, value, query_mask, value_mask if key_mask is None else key_mask
 
 
 def dot_product_scores(query: Tensor, key: Tensor) -> Tensor:
@@ -72,7 +64,6 @@ class ScaledDotProductAttention(BaseLayer):
         super().__init__(**kwargs)
         self.return_attention = return_attention
         self.history_only = history_only
-        self.supports_masking = True
 
     def call(
         self, inputs: Tensor | Sequence[Tensor], mask: Any = None, return_attention_scores: bool = False
@@ -86,10 +77,5 @@ class ScaledDotProductAttention(BaseLayer):
         return [context, weights] if self.return_attention else context
 
     def compute_mask(self, inputs: Tensor | Sequence[Tensor], previous_mask: Any = None) -> Any:
-        query_mask = split_inputs(inputs, previous_mask).query_mask
+        *_, query_mask, _ = split_inputs(inputs, previous_mask)
         return [query_mask, None] if self.return_attention else query_mask
-
-    @staticmethod
-    def get_custom_objects() -> dict[str, type[keras.layers.Layer]]:
-        """Return the `custom_objects` to load a model with this layer."""
-        return {"ScaledDotProductAttention": ScaledDotProductAttention}

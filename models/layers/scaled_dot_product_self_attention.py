@@ -32,7 +32,6 @@ class ScaledDotProductSelfAttention(BaseLayer):
         if scale is not None and scale <= 0:
             raise ValueError(f"Expected a positive scale, or None for sqrt(features). Received scale={scale}.")
         self.scale = scale
-        self.supports_masking = True
 
     def call(
         self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False

@@ -49,12 +49,8 @@ class SeqSelfAttention(BaseLayer):
         attention_type: "additive" or "multiplicative".
         return_attention: every call returns the list [context, map].
         history_only: t sees no later key.
-        kernel_initializer: of every kernel, cloned for each.
-        bias_initializer: of every bias.
-        kernel_regularizer: of every kernel.
-        bias_regularizer: of every bias.
-        kernel_constraint: of every kernel.
-        bias_constraint: of every bias.
+        kernel_initializer, kernel_regularizer, kernel_constraint: of every kernel; the initializer is cloned for each.
+        bias_initializer, bias_regularizer, bias_constraint: of every bias.
         use_additive_bias: learn b_h.
         use_attention_bias: learn b_a. Without an `attention_activation` it cancels in the softmax and gets no gradient.
         attention_activation: applied to e before the softmax. With "sigmoid" no weight in a row can be more than
@@ -127,7 +123,6 @@ class SeqSelfAttention(BaseLayer):
         self.attention_regularizer_weight = attention_regularizer_weight
         self.scale = scale
         self.mask_mode = mask_mode
-        self.supports_masking = True
 
     @property
     def window(self) -> Window | None:
@@ -141,12 +136,12 @@ class SeqSelfAttention(BaseLayer):
         features = input_shape[-1]
         # keras-self-attention has its weights in this order.
         if self.attention_type == self.ATTENTION_TYPE_ADD:
-            self.query_kernel = self._add_kernel("query_kernel", (features, self.units))  # W_t
-            self.key_kernel = self._add_kernel("key_kernel", (features, self.units))  # W_x
+            self.query_kernel = self._add("query_kernel", (features, self.units))  # W_t
+            self.key_kernel = self._add("key_kernel", (features, self.units))  # W_x
             self.additive_bias = self._add_bias("additive_bias", self.units) if self.use_additive_bias else None  # b_h
-            self.score_kernel = self._add_kernel("score_kernel", (self.units, 1))  # W_a
+            self.score_kernel = self._add("score_kernel", (self.units, 1))  # W_a
         else:
-            self.score_kernel = self._add_kernel("score_kernel", (features, features))  # W_a
+            self.score_kernel = self._add("score_kernel", (features, features))  # W_a
         self.attention_bias = self._add_bias("attention_bias", 1) if self.use_attention_bias else None  # b_a
 
     def call(
@@ -174,10 +169,10 @@ class SeqSelfAttention(BaseLayer):
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Any:
         return [previous_mask, None] if self.return_attention else previous_mask
 
-    @staticmethod
-    def get_custom_objects() -> dict[str, type[keras.layers.Layer]]:
+    @classmethod
+    def get_custom_objects(cls) -> dict[str, type[keras.layers.Layer]]:
         """Return the `custom_objects` to load a model with this layer, saved here or by keras-self-attention."""
-        return {"SeqSelfAttention": SeqSelfAttention, "heed>SeqSelfAttention": SeqSelfAttention}
+        return {"SeqSelfAttention": cls, "heed>SeqSelfAttention": cls}
 
     def _attend(self, inputs: Tensor, mask: Tensor | None, return_map: bool) -> tuple[Tensor, ...]:
         scores = self._scores(inputs, lambda queries, keys, score: score(queries, keys))  # [batch, query, key]

@@ -5,12 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.layers.base import BaseLayer
+from models.layers.base import UnmaskedLayer
 from models.masking import Tensor, masked_softmax
 
 
 @keras.saving.register_keras_serializable("heed")
-class SeqWeightedAttention(BaseLayer):
+class SeqWeightedAttention(UnmaskedLayer):
     """Weighted mean of the states, scored by one linear map.
 
         z_t = x_t . W + b,  a = softmax over real t of z,  pooled = sum_t a_t x_t
@@ -28,9 +28,7 @@ class SeqWeightedAttention(BaseLayer):
         use_bias: learn b. It cancels in the softmax and gets no gradient.
         return_attention: every call returns the list [pooled, weights], as in `keras-self-attention`;
             `return_attention_scores=True` in a call returns a tuple instead.
-        kernel_initializer: of W.
-        kernel_regularizer: of W.
-        kernel_constraint: of W.
+        kernel_initializer, kernel_regularizer, kernel_constraint: of W.
     """
 
     def __init__(
@@ -49,16 +47,9 @@ class SeqWeightedAttention(BaseLayer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
-        self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(input_shape[-1], 1),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+        self.kernel = self._add("kernel", (input_shape[-1], 1), initializer=self.kernel_initializer)
         self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros") if self.use_bias else None
 
     def call(
@@ -72,11 +63,3 @@ class SeqWeightedAttention(BaseLayer):
         if return_attention_scores:
             return pooled, weights
         return [pooled, weights] if self.return_attention else pooled
-
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> None:
-        return None  # the output has no tokens axis
-
-    @staticmethod
-    def get_custom_objects() -> dict[str, type[keras.layers.Layer]]:
-        """Return the `custom_objects` to load a model with this layer."""
-        return {"SeqWeightedAttention": SeqWeightedAttention}

@@ -5,13 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.layers.base import BaseLayer
+from models.layers.base import UnmaskedLayer
 from models.masking import Tensor
 from models.windows import Window, band_column_sums
 
 
 @keras.saving.register_keras_serializable("heed")
-class TokenWeights(BaseLayer):
+class TokenWeights(UnmaskedLayer):
     """Weight of each position in the pooled vector, through the attention map.
 
         context = A v,  pooled = u context   =>   pooled = (u A) v,  coefficients = u A
@@ -33,7 +33,6 @@ class TokenWeights(BaseLayer):
         super().__init__(**kwargs)
         self.window = None if window is None else Window(*window)
         self.head_mean = head_mean
-        self.supports_masking = True
 
     def build(self, scores_shape: tuple[int | None, ...], coefficients_shape: tuple[int | None, ...]) -> None:
         """Nothing to build."""
@@ -46,6 +45,3 @@ class TokenWeights(BaseLayer):
         else:
             sums = ops.einsum("bq,bqk->bk", coefficients, scores)  # [batch, key]
         return ops.mean(sums, axis=1) if self.head_mean else sums
-
-    def compute_mask(self, scores: Tensor, coefficients: Tensor, previous_mask: Any = None) -> None:
-        return None  # coefficients, not states

@@ -1,14 +1,14 @@
 """A Transformer encoder block."""
 
+from functools import partial
 from typing import Any, Literal
 
 import keras
-from keras import ops
 
 from models.layers.base import BaseLayer
-from models.layers.heads import merge_heads, real_rows, scaled, split_heads, visible_keys
-from models.masking import Tensor, masked_softmax, zero_padding
-from models.windows import Window, band_context, band_mask, band_scores, band_to_map
+from models.layers.heads import attend, attend_nearby, merge_heads, split_heads, visible_keys
+from models.masking import Tensor, zero_padding
+from models.windows import Window, band_to_map
 
 
 @keras.saving.register_keras_serializable("heed")
@@ -33,7 +33,6 @@ class TransformerBlock(BaseLayer):
     float[batch, heads, query, key], before dropout: rows of padded queries and columns of padded keys are exactly 0.
 
     Args:
-        num_heads: number of heads.
         key_dim: query, key and value features per head; None for features / num_heads.
         ff_dim: width of the feed-forward network; None for 4 times the features.
         activation: Keras activation of the feed-forward network; None for linear.
@@ -42,8 +41,7 @@ class TransformerBlock(BaseLayer):
         norm: "post" normalises after each residual connection, "pre" before each half.
         epsilon: added to the variance in both normalisations.
         use_bias: learn biases of the projections and the feed-forward network. The key biases cancel in the softmax.
-        kernel_initializer: of every kernel, cloned for each.
-        kernel_regularizer: of every kernel.
+        kernel_initializer, kernel_regularizer: of every kernel; the initializer is cloned for each.
         causal: a query sees only itself and earlier keys.
         window: a query sees only keys with |query - key| < window, at a cost of tokens x window; None for all keys.
     """
@@ -88,7 +86,6 @@ class TransformerBlock(BaseLayer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.causal = causal
         self.window = window
-        self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, int | None, int]) -> None:
         features = input_shape[-1]
@@ -134,19 +131,16 @@ class TransformerBlock(BaseLayer):
 
     def _attend(self, states: Tensor, mask: Tensor | None, training: bool | None) -> tuple[Tensor, Tensor]:
         """MHA of the states, and its weights: the maps, or with a window a band [batch, heads, token, width]."""
-        queries = scaled(split_heads(self.query(states), self.num_heads))  # [batch, heads, token, key_dim]
+        queries = split_heads(self.query(states), self.num_heads)  # [batch, heads, token, key_dim]
         keys = split_heads(self.key(states), self.num_heads)
         values = split_heads(self.value(states), self.num_heads)
+        dropout = partial(self.weight_dropout, training=training)
         window = self._key_window()
         if window is None:
-            scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [batch, heads, query, key]
             visible = visible_keys(queries, keys, mask, causal=self.causal)
+            context, weights = attend(queries, keys, values, mask, visible, dropout)
         else:
-            scores = band_scores(queries, keys, window)  # [batch, heads, token, width]
-            visible = ops.expand_dims(band_mask(mask, states, window), 1)
-        weights = masked_softmax(scores, visible, rows=real_rows(mask))
-        kept = self.weight_dropout(weights, training=training)
-        context = ops.matmul(kept, values) if window is None else band_context(kept, values, window)
+            context, weights = attend_nearby(queries, keys, values, mask, mask, window, dropout)
         return self.attention_output(merge_heads(context)), weights  # [batch, tokens, features]
 
     def _ffn(self, states: Tensor, training: bool | None) -> Tensor:

@@ -65,7 +65,6 @@ def load_onnx_bundle(path: Path, *, threads: int = 1) -> OnnxBundle:
     """Load the bundle in folder `path`, after everything in it is verified and its outputs are checked with its probe.
 
     Args:
-        path: the bundle's folder.
         threads: cores that one forward pass uses.
 
     Raises:

@@ -38,11 +38,6 @@ class ExportError(Exception):
 def write_onnx(folder: Path, model: keras.Model, probe: Probe) -> None:
     """Write `model.onnx` into `folder`, where `model.keras` holds the same model; its large weights stay there.
 
-    Args:
-        folder: the bundle in the making.
-        model: the classifier.
-        probe: texts with the model's outputs.
-
     Raises:
         ExportError: ONNX cannot express the model, or the graph's outputs differ from the probe's.
     """

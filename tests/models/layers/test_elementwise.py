@@ -146,7 +146,7 @@ def test_tokens_after_max_length_share_the_last_gains() -> None:
 
 def test_too_many_tokens_without_a_mask_are_an_error() -> None:
     layer = ElementwiseSelfAttention(4)
-    with pytest.raises(ValueError, match=r"Expected at most max_length=4 tokens.*Received inputs of shape"):
+    with pytest.raises(ValueError, match=r"Expected at most max_length=4 tokens.*Received 5 tokens"):
         layer(STATES)
     with pytest.raises(ValueError, match="Expected at most max_length=4 tokens"):
         layer(keras.Input((5, 3)))
