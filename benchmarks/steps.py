@@ -22,7 +22,7 @@ from benchmarks.trainers.ours import CONFIGS
 from models.classifier import build_classifier
 from models.tokenizer import FIRST_WORD_ID
 from training.config import TrainConfig, read_config
-from training.speedups import make_adam, with_fused_lstm
+from training.speedups import with_fused_lstm
 
 Batches = list[tuple[np.ndarray, np.ndarray]]  # ids int32[texts, tokens], labels int32[texts]
 
@@ -98,7 +98,7 @@ def _net(config: TrainConfig, variant: Variant) -> keras.Model:
     if variant.ours and not variant.jit_compile:
         net = with_fused_lstm(net)
     net.compile(
-        make_adam(1e-3, gradient_norm=1.0) if variant.ours else keras.optimizers.Adam(1e-3, global_clipnorm=1.0),
+        keras.optimizers.Adam(1e-3, global_clipnorm=1.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         jit_compile=variant.jit_compile,

@@ -11,7 +11,7 @@ from training.batches import EncodedTexts, for_prediction, pad_batch, predict_lo
 from training.checkpoint import Checkpoint, RunState
 from training.config import TrainConfig
 from training.progress import Progress
-from training.speedups import make_adam, trains_with_xla, with_fused_lstm
+from training.speedups import trains_with_xla, with_fused_lstm
 
 CHECKPOINT_SECONDS = 60.0
 _FINAL_RATE = 0.1  # of the learning rate, at the end of a phase
@@ -79,7 +79,7 @@ class Fit:
             phase.learning_rate, self._batches * phase.epochs, alpha=_FINAL_RATE
         )
         self._model.compile(
-            optimizer=make_adam(rate, gradient_norm=self._config.gradient_norm),
+            optimizer=keras.optimizers.Adam(rate, global_clipnorm=self._config.gradient_norm),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             jit_compile=trains_with_xla(self._config),

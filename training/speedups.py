@@ -1,4 +1,4 @@
-"""Faster training steps on TensorFlow, with the same results: XLA where it pays, one-pass Adam, a fused LSTM.
+"""Faster training steps on TensorFlow, with the same results: XLA where it pays, a fused LSTM.
 
 Each can be dropped without changing what is learned. docs/training.md has the measured gains.
 """
@@ -22,39 +22,6 @@ def trains_with_xla(config: TrainConfig) -> bool:
     model = config.model
     local = model.get("mechanism") in ("local", "sparse") or "attention_width" in model.get("attention", {})
     return ALWAYS_COMPILED or local
-
-
-def make_adam(learning_rate: Any, *, gradient_norm: float) -> keras.optimizers.Optimizer:
-    """Return Adam for the current backend; gradients are clipped to the global norm `gradient_norm`.
-
-    Keras computes Adam in some ten passes over each variable. Word vectors make up nine tenths of a classifier's
-    weights, so that takes a tenth of a training step. TensorFlow has a kernel that needs one pass.
-    """
-    adam = OnePassAdam if keras.backend.backend() == "tensorflow" else keras.optimizers.Adam
-    return adam(learning_rate, global_clipnorm=gradient_norm, name="adam")
-
-
-class OnePassAdam(keras.optimizers.Adam):
-    """Keras' Adam with TensorFlow's kernel for the update: equal up to rounding."""
-
-    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
-        """Update one variable in place."""
-        import tensorflow as tf
-
-        position = self._get_variable_index(variable)
-        step = tf.cast(self.iterations.value + 1, variable.dtype)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[position].value.handle,
-            v=self._velocities[position].value.handle,
-            beta1_power=tf.pow(tf.cast(self.beta_1, variable.dtype), step),
-            beta2_power=tf.pow(tf.cast(self.beta_2, variable.dtype), step),
-            lr=tf.cast(learning_rate, variable.dtype),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=tf.convert_to_tensor(gradient),
-        )
 
 
 def with_fused_lstm(model: keras.Model) -> keras.Model:

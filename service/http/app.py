@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from models.bundle.card import BundleCard
 from service import VERSION
 from service.http.metrics import Metrics
-from service.http.middleware import SECURITY_SCHEMES, KeyCheck, Observe
+from service.http.middleware import SECURITY_SCHEMES, Observe, check_key
 from service.http.openapi import PREDICTING, describe, json_body, path_parameter, problems, success
 from service.http.predict import predict, refuse_while_draining
 from service.http.problems import (
@@ -55,7 +55,7 @@ class RawRoute(APIRoute):
             return endpoint
 
         async def checked(request: Request) -> Response:
-            request.app.state.check_key(request.scope)
+            check_key(request)
             return await endpoint(request)
 
         return checked
@@ -64,7 +64,7 @@ class RawRoute(APIRoute):
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the service as an ASGI app; without `settings` they are read from the environment.
 
-    `app.state` holds `settings`, `registry`, `metrics`, `check_key` and `draining`.
+    `app.state` holds `settings`, `registry`, `metrics` and `draining`.
     """
     settings = settings or Settings()
     app = FastAPIOffline(
@@ -80,7 +80,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.registry = Registry(settings)
     app.state.metrics = Metrics()
     app.state.metrics.show_models(app.state.registry)
-    app.state.check_key = KeyCheck(settings.api_keys)
     app.state.draining = False
     _add_routes(app)
     app.add_exception_handler(HeedError, _answer_error)

@@ -1,7 +1,6 @@
 """Prometheus metrics, shown by `GET /metrics`. No label and no value holds anything of a review."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -49,7 +48,6 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._remember_labels()
 
     def show_models(self, models: "Registry") -> None:
         """Add metrics of the loaded models, read at every scrape."""
@@ -57,13 +55,10 @@ class Metrics:
 
     def count(self, model: str, encodings: Sequence[Encoding]) -> None:
         """Count the texts of one answered request."""
-        texts, tokens, unknown, truncated = self._of_model(model)
-        texts.inc(len(encodings))
-        for encoding in encodings:
-            tokens.inc(len(encoding.ids))
-            unknown.inc(encoding.unknown)
-            if encoding.tokens_total > len(encoding.ids):
-                truncated.inc()
+        self.texts.labels(model).inc(len(encodings))
+        self.tokens.labels(model).inc(sum(len(each.ids) for each in encodings))
+        self.unknown_tokens.labels(model).inc(sum(each.unknown for each in encodings))
+        self.truncated_texts.labels(model).inc(sum(each.tokens_total > len(each.ids) for each in encodings))
 
     def count_request(self, route: str, method: str, status: int, seconds: float, stages: Mapping[str, float]) -> None:
         """Count one answer.
@@ -75,22 +70,14 @@ class Metrics:
             seconds: the time it took.
             stages: the seconds spent in each stage.
         """
-        self._answers(route, method, status).inc()
-        self._seconds_of(route).observe(seconds)
+        self.requests.labels(route, method, status).inc()
+        self.request_seconds.labels(route).observe(seconds)
         for stage, spent in stages.items():
-            self._seconds_in(stage).observe(spent)
+            self.stage_seconds.labels(stage).observe(spent)
 
     def count_refusal(self, status: int) -> None:
         """Count an answer to bytes that never became a request."""
-        self._answers("unparsed", "other", status).inc()
-
-    def _remember_labels(self) -> None:
-        """Cache the lookup of labels, which takes as long as counting; their values are few."""
-        per_model = (self.texts, self.tokens, self.unknown_tokens, self.truncated_texts)
-        self._of_model = cache(lambda model: tuple(counter.labels(model) for counter in per_model))
-        self._answers = cache(lambda route, method, status: self.requests.labels(route, method, str(status)))
-        self._seconds_of = cache(self.request_seconds.labels)
-        self._seconds_in = cache(self.stage_seconds.labels)
+        self.requests.labels("unparsed", "other", status).inc()
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

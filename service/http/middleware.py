@@ -1,18 +1,15 @@
 """Around every request: its id, its log line, its counts, an answer when something breaks, and the check of its key."""
 
-import asyncio
 import hmac
 import random
 import re
 import time
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
 from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPBearer
-from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -75,7 +72,6 @@ class Observe:
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
         self.metrics = metrics
-        self._answered: list[tuple[Scope, RequestFacts, int, float]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
@@ -108,15 +104,7 @@ class Observe:
             await problem_response(InternalError(), scope["path"])(scope, receive, send_with_id)
         finally:
             self.metrics.in_flight -= 1
-            self._answered.append((scope, facts, status, time.perf_counter() - started))
-            if len(self._answered) == 1:
-                asyncio.get_running_loop().call_soon(self._record_all)
-
-    def _record_all(self) -> None:
-        """Count and log all requests answered in one turn of the event loop; together that is much faster."""
-        answered, self._answered = self._answered, []
-        for each in answered:
-            self._record(*each)
+            self._record(scope, facts, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, facts: RequestFacts, status: int, seconds: float) -> None:
         # The route's template and a closed set of methods: label values must not be made up by clients.
@@ -149,29 +137,23 @@ SECURITY_SCHEMES = (
 """Dependencies that FastAPI never runs on our routes; they put both schemes into the OpenAPI document."""
 
 
-class KeyCheck:
-    """Lets a request pass that carries one of the keys, or any request if there are none.
+def check_key(request: Request) -> None:
+    """Let a request pass that carries one of the keys that are set, or any request if there are none.
 
     The key is taken from `Authorization: Bearer KEY` or `X-API-Key: KEY`.
+
+    Raises:
+        Unauthorised: it carries no key, or an unknown one.
     """
-
-    def __init__(self, api_keys: Sequence[SecretStr]) -> None:
-        self._keys = [key.get_secret_value().encode() for key in api_keys]
-
-    def __call__(self, scope: Scope) -> None:
-        """Check the headers of one request.
-
-        Raises:
-            Unauthorised: they hold no key, or an unknown one.
-        """
-        if not self._keys:
-            return
-        scheme, _, bearer = (header_of(scope, b"authorization") or "").partition(" ")
-        given = bearer if scheme.lower() == "bearer" else header_of(scope, b"x-api-key")
-        if given is None:
-            raise Unauthorised("Expected 'Authorization: Bearer KEY' or 'X-API-Key: KEY'. Received neither.")
-        # Latin-1 gives back the bytes that were sent. Every key is compared, each in constant time, so that the time
-        # taken does not tell which key matched, or how nearly.
-        matches = [hmac.compare_digest(given.encode("latin-1"), key) for key in self._keys]
-        if not any(matches):
-            raise Unauthorised("Expected one of the API keys that are set. Received another.")
+    keys = request.app.state.settings.api_keys
+    if not keys:
+        return
+    scheme, _, bearer = (header_of(request.scope, b"authorization") or "").partition(" ")
+    given = bearer if scheme.lower() == "bearer" else header_of(request.scope, b"x-api-key")
+    if given is None:
+        raise Unauthorised("Expected 'Authorization: Bearer KEY' or 'X-API-Key: KEY'. Received neither.")
+    # Latin-1 gives back the bytes that were sent. Every key is compared, each in constant time, so that the time
+    # taken does not tell which key matched, or how nearly.
+    matches = [hmac.compare_digest(given.encode("latin-1"), key.get_secret_value().encode()) for key in keys]
+    if not any(matches):
+        raise Unauthorised("Expected one of the API keys that are set. Received another.")

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
@@ -14,7 +13,7 @@ from starlette.responses import Response
 from models.tokenizer import Encoding, Tokenizer
 from service.http.middleware import RequestFacts, facts_of
 from service.http.problems import ClientGone, InvalidRequest, Offence
-from service.http.requests import Limits, PredictRequest, read_json, read_predict_request
+from service.http.requests import PredictRequest, read_json, read_predict_request
 from service.inference.errors import DeadlineExceeded, NotReady
 from service.inference.queue import Answer
 from service.inference.registry import Registry, ServedModel
@@ -27,14 +26,6 @@ THREAD_CHARACTERS = 20_000
 """Requests with more text than this are tokenized in a thread, so that the event loop answers others meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Classified:
-    """The tokens and the answers of the texts of one request, in their order."""
-
-    encodings: list[Encoding]
-    answers: list[Answer]
-
-
 async def predict(request: Request) -> Response:
     """Give each text a label, calibrated probabilities, and every token's weight and signed contribution."""
     state = request.app.state
@@ -43,18 +34,18 @@ async def predict(request: Request) -> Response:
     registry.admission.refuse_if_full()
     document = await read_json(request, settings.max_body_bytes)
     refuse_while_draining(state)
-    asked = read_predict_request(document, Limits(settings.max_texts, settings.max_text_characters))
+    asked = read_predict_request(document, settings)
     served = registry.get(asked.model)
     facts = facts_of(request)
     deadline = asyncio.get_running_loop().time() + settings.deadline_seconds
     try:
         work = _classify(served, asked, deadline, facts)
-        classified = await unless_client_leaves(request, work, deadline)
+        encodings, answers = await unless_client_leaves(request, work, deadline)
     except (TimeoutError, DeadlineExceeded):
         raise DeadlineExceeded(settings.deadline_seconds) from None
-    state.metrics.count(served.bundle.card.name, classified.encodings)
+    state.metrics.count(served.bundle.card.name, encodings)
     return Response(
-        orjson.dumps(_describe(served, asked, classified)),
+        orjson.dumps(_describe(served, asked, encodings, answers)),
         media_type="application/json",
         headers={"Server-Timing": facts.server_timing},
     )
@@ -82,30 +73,27 @@ async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T], d
         ClientGone: the client closed the connection first.
         TimeoutError: the deadline passed.
     """
-    limit = asyncio.timeout_at(deadline)
-    gone = False
 
     async def watch() -> None:
-        nonlocal gone
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        if not limit.expired():
-            gone = True
-            limit.reschedule(0)  # the one way to cancel that `asyncio.timeout_at` tells apart from all others
 
-    watching = asyncio.create_task(watch())
+    working, watching = asyncio.create_task(work), asyncio.create_task(watch())
     try:
-        async with limit:
-            return await work
-    except TimeoutError:
-        if gone:
-            raise ClientGone from None
-        raise
+        async with asyncio.timeout_at(deadline):
+            await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone
+        return working.result()
     finally:
+        working.cancel()
         watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def _classify(served: ServedModel, asked: PredictRequest, deadline: float, facts: RequestFacts) -> Classified:
+async def _classify(
+    served: ServedModel, asked: PredictRequest, deadline: float, facts: RequestFacts
+) -> tuple[list[Encoding], list[Answer]]:
     """Tokenize and classify the texts of a request, all of them or none.
 
     Raises:
@@ -132,14 +120,16 @@ async def _classify(served: ServedModel, asked: PredictRequest, deadline: float,
     facts.model = card.name
     facts.texts = len(texts)
     facts.tokens = sum(len(encoding.ids) for encoding in encodings)
-    return Classified(encodings, answers)
+    return encodings, answers
 
 
 def _encode_all(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[Encoding]:
     return [tokenizer.encode(text, max_tokens) for text in texts]
 
 
-def _describe(served: ServedModel, asked: PredictRequest, classified: Classified) -> dict[str, Any]:
+def _describe(
+    served: ServedModel, asked: PredictRequest, encodings: Sequence[Encoding], answers: Sequence[Answer]
+) -> dict[str, Any]:
     """Return the response, of the shape `schemas.PredictResponse`."""
     return {
         "model": describe_model(served.bundle.card),
@@ -155,6 +145,6 @@ def _describe(served: ServedModel, asked: PredictRequest, classified: Classified
                 offset_encoding=asked.offset_encoding,
                 for_json=True,
             )
-            for text, encoding, answer in zip(asked.all_texts, classified.encodings, classified.answers, strict=True)
+            for text, encoding, answer in zip(asked.all_texts, encodings, answers, strict=True)
         ],
     }

@@ -80,49 +80,111 @@ def _is_finite(result: Result) -> bool:
     return all(math.isfinite(part.sum()) or bool(np.isfinite(part).all()) for part in parts if part is not None)
 
 
-class Workers:
-    """Threads that take batches from a queue and run them: work-conserving, without a waiting timer.
+class Batcher:
+    """Puts the texts of many clients into the queue of one model, and waits for their answers.
 
-    They take their batches themselves, so that the engine never waits for an event loop that is busy writing answers.
+    Threads take batches from the queue and run them: work-conserving, without a waiting timer. They take their batches
+    themselves, so that the engine never waits for an event loop that is busy writing answers.
+
+    An answer belongs to the future that its text was admitted with, so no cancellation can shift answers between
+    clients.
 
     Args:
         engine: runs the batches.
-        queue: holds the texts.
+        admission: bounds what is admitted.
         threads: batches that the engine runs at once.
+        largest_batch: texts in a batch, at most.
+        max_batch_tokens: padded tokens in a batch, at most; a single text always goes.
         probe_seconds: how often an engine that failed is tried again while no text comes.
     """
 
-    def __init__(self, engine: Engine, queue: Queue, *, threads: int, probe_seconds: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        admission: Admission,
+        *,
+        threads: int = 1,
+        largest_batch: int,
+        max_batch_tokens: int,
+        probe_seconds: float = 1.0,
+    ) -> None:
         self.healthy = True
         """Whether the last forward pass succeeded; a bad text alone does not make the engine unhealthy."""
-        self.broken = False
-        """Whether a thread has stopped by a fault of its own."""
         self._engine = engine
-        self._queue = queue
+        self._queue = Queue(admission, largest_batch=largest_batch, max_batch_tokens=max_batch_tokens)
         self._probe_seconds = probe_seconds
+        self._refusal: str | None = "The model is not started yet."
+        self._broken = False  # by a fault in a thread
         self._threads = [
             threading.Thread(target=self._run, name=f"engine-{number}", daemon=True) for number in range(threads)
         ]
         self._running = 0
         self._all_ended = asyncio.Event()
 
+    @property
+    def queued_tokens(self) -> int:
+        """Padded tokens of this model admitted and not yet answered."""
+        return sum(item.bucket for item in self._queue.unanswered)
+
     def start(self) -> None:
-        """Start the threads, beside the event loop that runs now."""
+        """Admit texts from now on. Called in the event loop."""
+        self._refusal = None
         self._loop = asyncio.get_running_loop()
         self._running = len(self._threads)
         for thread in self._threads:
             thread.start()
 
-    async def ended(self) -> None:
-        """Return when all threads that were started have ended."""
-        if self._running:
-            await self._all_ended.wait()
+    async def submit_many(self, encodings: Sequence[Encoding], *, deadline: float) -> list[Answer]:
+        """Return the answers for the texts of one request, in order. All of them are admitted, or none.
 
-    def fail_unanswered(self, why: str) -> None:
-        """Leave nobody waiting. Called in the event loop."""
-        for item in self._queue.unanswered:
-            if not item.outcome.done():
-                item.outcome.set_result(NotReady(why))
+        Args:
+            encodings: none longer than the engine's largest bucket.
+            deadline: in the running loop's time; it covers queue and compute.
+
+        Raises:
+            Overloaded: too much is queued.
+            DeadlineExceeded: the answers were not there in time.
+            PredictionFailed: the forward pass failed on one of these texts.
+            NotReady: not started, closing, or stopped by a fault.
+            ValueError: a text is longer than the largest bucket.
+        """
+        loop = asyncio.get_running_loop()
+        now = time.monotonic()  # a loop's own clock may stand still between two of its rounds
+        seconds_left = deadline - loop.time()
+        if self._refusal is not None:
+            raise NotReady(self._refusal)
+        if self._broken:
+            raise NotReady(STOPPED)
+        if seconds_left <= 0:
+            raise DeadlineExceeded(0.0)
+        items = [
+            Item(
+                encoding.ids,
+                bucket_of(len(encoding.ids), self._engine.buckets),
+                entered=now,
+                deadline=now + seconds_left,
+                outcome=loop.create_future(),
+            )
+            for encoding in encodings
+        ]
+        self._queue.add(items)
+        expiry = loop.call_at(deadline, _expire, items, seconds_left)
+        try:
+            return [_answer(await item.outcome) for item in items]
+        finally:  # the client left, or one of its texts failed: what is not computed yet need not be
+            expiry.cancel()
+            self._queue.discard(items)
+            for item in items:
+                item.outcome.cancel()
+
+    async def close(self, drain_seconds: float) -> None:
+        """Admit nothing more, finish what is queued within `drain_seconds`, and fail the rest with NotReady."""
+        self._refusal = self._refusal or "The service is shutting down. Send the request again."
+        self._queue.close()
+        if self._running:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_ended.wait(), drain_seconds)
+        self._fail_unanswered(self._refusal)
 
     # In the threads
 
@@ -136,9 +198,9 @@ class Workers:
                     self._set_health(answers_probe(self._engine))
         except BaseException as error:
             log.error("worker stopped by a fault", error=repr(error))
-            self.healthy, self.broken = False, True
+            self.healthy, self._broken = False, True
             self._queue.close()
-            self._tell(self.fail_unanswered, STOPPED)
+            self._tell(self._fail_unanswered, STOPPED)
         self._tell(self._thread_ended)
 
     def _compute(self, batch: Sequence[Item]) -> None:
@@ -163,7 +225,12 @@ class Workers:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(callback, *arguments)
 
-    # In the event loop
+    # Called by the threads, in the event loop
+
+    def _fail_unanswered(self, why: str) -> None:
+        for item in self._queue.unanswered:
+            if not item.outcome.done():
+                item.outcome.set_result(NotReady(why))
 
     def _thread_ended(self) -> None:
         self._running -= 1
@@ -176,103 +243,6 @@ def _deliver(batch: Sequence[Item], outcomes: Sequence[Outcome | NotReady], star
         if not item.outcome.done():
             answer = Answer(outcome, started - item.entered, seconds) if isinstance(outcome, Result) else outcome
             item.outcome.set_result(answer)
-
-
-class Batcher:
-    """Puts the texts of many clients into the queue of one model, and waits for their answers.
-
-    An answer belongs to the future that its text was admitted with, so no cancellation can shift answers between
-    clients.
-
-    Args:
-        engine: runs the batches.
-        admission: bounds what is admitted.
-        threads: batches that the engine runs at once.
-        largest_batch: texts in a batch, at most.
-        max_batch_tokens: padded tokens in a batch, at most; a single text always goes.
-        probe_seconds: how often an engine that failed is tried again while no text comes.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        admission: Admission,
-        *,
-        threads: int = 1,
-        largest_batch: int,
-        max_batch_tokens: int,
-        probe_seconds: float = 1.0,
-    ) -> None:
-        self._buckets = engine.buckets
-        self._queue = Queue(admission, largest_batch=largest_batch, max_batch_tokens=max_batch_tokens)
-        self._workers = Workers(engine, self._queue, threads=threads, probe_seconds=probe_seconds)
-        self._refusal: str | None = "The model is not started yet."
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the last forward pass succeeded; a bad text alone does not make it unhealthy."""
-        return self._workers.healthy
-
-    @property
-    def queued_tokens(self) -> int:
-        """Padded tokens of this model admitted and not yet answered."""
-        return sum(item.bucket for item in self._queue.unanswered)
-
-    def start(self) -> None:
-        """Admit texts from now on. Called in the event loop."""
-        self._refusal = None
-        self._workers.start()
-
-    async def submit_many(self, encodings: Sequence[Encoding], *, deadline: float) -> list[Answer]:
-        """Return the answers for the texts of one request, in order. All of them are admitted, or none.
-
-        Args:
-            encodings: none longer than the engine's largest bucket.
-            deadline: in the running loop's time; it covers queue and compute.
-
-        Raises:
-            Overloaded: too much is queued.
-            DeadlineExceeded: the answers were not there in time.
-            PredictionFailed: the forward pass failed on one of these texts.
-            NotReady: not started, closing, or stopped by a fault.
-            ValueError: a text is longer than the largest bucket.
-        """
-        loop = asyncio.get_running_loop()
-        now = time.monotonic()  # a loop's own clock may stand still between two of its rounds
-        seconds_left = deadline - loop.time()
-        if self._refusal is not None:
-            raise NotReady(self._refusal)
-        if self._workers.broken:
-            raise NotReady(STOPPED)
-        if seconds_left <= 0:
-            raise DeadlineExceeded(0.0)
-        items = [
-            Item(
-                encoding.ids,
-                bucket_of(len(encoding.ids), self._buckets),
-                entered=now,
-                deadline=now + seconds_left,
-                outcome=loop.create_future(),
-            )
-            for encoding in encodings
-        ]
-        self._queue.add(items)
-        expiry = loop.call_at(deadline, _expire, items, seconds_left)
-        try:
-            return [_answer(await item.outcome) for item in items]
-        finally:  # the client left, or one of its texts failed: what is not computed yet need not be
-            expiry.cancel()
-            self._queue.discard(items)
-            for item in items:
-                item.outcome.cancel()
-
-    async def close(self, drain_seconds: float) -> None:
-        """Admit nothing more, finish what is queued within `drain_seconds`, and fail the rest with NotReady."""
-        self._refusal = self._refusal or "The service is shutting down. Send the request again."
-        self._queue.close()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._workers.ended(), drain_seconds)
-        self._workers.fail_unanswered(self._refusal)
 
 
 def _expire(items: Sequence[Item], seconds: float) -> None:

@@ -5,35 +5,13 @@ import os
 import sys
 from io import FileIO
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from service.scoring.errors import ScoreError
 from service.scoring.journal import Journal, write_whole
 from service.scoring.rows import Mark, Writer
 
 _GZIP_LEVEL = 6
-
-
-class Output(Protocol):
-    """Takes encoded windows in order."""
-
-    mark: Mark | None
-    """Where to continue reading the input; None for its beginning."""
-    rows: int
-    """Rows written, including those of a stopped run."""
-    errors: int
-    """Rows among them with an error."""
-    whole: bool
-    """Whether all rows are written."""
-
-    def commit(self, content: bytes, mark: Mark, rows: int, errors: int) -> None:
-        """Write a window."""
-
-    def finish(self) -> None:
-        """Complete the output once all rows are written."""
-
-    def close(self) -> None:
-        """Close the files, finished or not."""
 
 
 class StreamOutput:
@@ -73,6 +51,12 @@ class FileOutput:
         writer: assembles the table.
         gzipped: compress each window; together they are a gzip file.
         journal: of this run, with at least one entry.
+
+    Attributes:
+        mark: where to continue reading the input; None for its beginning.
+        rows: rows written, including those of a stopped run.
+        errors: rows among them with an error.
+        whole: whether all rows are written.
     """
 
     def __init__(self, place: Path, writer: Writer, gzipped: bool, journal: Journal) -> None:
@@ -162,6 +146,9 @@ class FileOutput:
         if self._stream is not None:
             self._stream.close()
         self._journal.close()
+
+
+Output = FileOutput | StreamOutput
 
 
 def partial_of(place: Path) -> Path:

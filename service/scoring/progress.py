@@ -1,90 +1,59 @@
 """Progress of a scoring run: a bar at a terminal, an occasional line elsewhere."""
 
-import sys
 import time
-from types import TracebackType
-from typing import Self
+from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_OF_SPEED = 600.0  # the time left follows from the speed in the last of them
 
 
-class Report:
+class Report(Progress):
     """Shows rows, rows per second and the time left, on standard error.
 
     Args:
-        console: where to print; a bar is drawn only at a terminal.
         rows: written before this process started.
+        fraction: of the input that is read already; None if its size is unknown.
     """
 
-    def __init__(self, console: Console | None = None, rows: int = 0) -> None:
-        self._console = console or Console(file=sys.stderr)
-        self._bar = (
-            Progress(TextColumn("{task.description}"), BarColumn(None), console=self._console, transient=True)
-            if self._console.is_terminal
-            else None
+    def __init__(self, rows: int, fraction: float | None) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(None), TaskProgressColumn(), TimeRemainingColumn())
+        console = Console(stderr=True)
+        super().__init__(
+            *columns,
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+            speed_estimate_period=_SECONDS_OF_SPEED,
         )
-        self._task = None if self._bar is None else self._bar.add_task("reading the first rows", total=None)
+        total = None if fraction is None else 1.0
+        self._task = self.add_task("reading the first rows", total=total, completed=fraction or 0)  # type: ignore[arg-type]
         self._rows_before = rows
-        self._first_fraction: float | None = None
         self._started = self._told = time.monotonic()
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def start(self, fraction: float | None) -> None:
-        """Start the clock, with `fraction` of the input already read."""
-        self._first_fraction = fraction
-        self._started = self._told = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since `start`."""
-        return time.monotonic() - self._started
 
     def tell(self, rows: int, errors: int, fraction: float | None) -> None:
         """Show the rows written and the fraction of the input read."""
-        line = self._line(rows, errors, fraction)
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=line, total=1, completed=fraction or 0.0)
-        elif time.monotonic() - self._told >= _SECONDS_BETWEEN_LINES:
-            self._told = time.monotonic()
-            print(line, file=self._console.file, flush=True)
+        now = time.monotonic()
+        line = f"{rows:,} rows, {self._rate(rows, now):,.0f} rows/s"
+        if errors:
+            line += f", {errors:,} errors"
+        self.update(self._task, description=line, completed=fraction)
+        if self.disable and now - self._told >= _SECONDS_BETWEEN_LINES:
+            self._told = now
+            if fraction is not None:
+                line += f", {fraction:.0%}"
+            if (left := self.tasks[0].time_remaining) is not None:
+                line += f", {timedelta(seconds=round(left))} left"
+            print(line, file=self.console.file, flush=True)
 
     def end(self, rows: int, errors: int, where: str) -> None:
         """Print the totals."""
-        rate = (rows - self._rows_before) / max(self.seconds, 1e-9)
+        now = time.monotonic()
         faulty = "no error" if not errors else f"{errors:,} error{'s' * (errors > 1)}, see the column"
-        print(
-            f"{rows:,} rows, {faulty}; {self.seconds:.1f} s, {rate:,.0f} rows/s: {where}",
-            file=self._console.file,
-            flush=True,
-        )
+        figures = f"{now - self._started:.1f} s, {self._rate(rows, now):,.0f} rows/s"
+        print(f"{rows:,} rows, {faulty}; {figures}: {where}", file=self.console.file, flush=True)
 
-    def _line(self, rows: int, errors: int, fraction: float | None) -> str:
-        spent = self.seconds
-        parts = [f"{rows:,} rows", f"{(rows - self._rows_before) / max(spent, 1e-9):,.0f} rows/s"]
-        if errors:
-            parts.append(f"{errors:,} errors")
-        if fraction is not None:
-            parts.append(f"{fraction:.0%}")
-            done = fraction - (self._first_fraction or 0.0)
-            if done > 0:
-                parts.append(f"{_clock(spent * (1 - fraction) / done)} left")
-        return ", ".join(parts)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    def _rate(self, rows: int, now: float) -> float:
+        return (rows - self._rows_before) / max(now - self._started, 1e-9)

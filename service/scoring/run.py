@@ -65,12 +65,10 @@ def score(job: Job, scorer: Scorer) -> tuple[int, int]:
         output = stack.enter_context(closing(_open_output(job, writer, identity)))
         pool = ThreadPoolExecutor(scorer.threads, thread_name_prefix="engine")
         stack.callback(pool.shutdown, cancel_futures=True)
-        report = Report(rows=output.rows)
-        with report:
+        if output.mark is not None and not output.whole:
+            reader.go_to(output.mark)
+        with Report(output.rows, reader.fraction) as report:
             if not output.whole:
-                if output.mark is not None:
-                    reader.go_to(output.mark)
-                report.start(reader.fraction)
                 _score_windows(job, scorer, pool, reader, writer, output, report)
             output.finish()
         report.end(output.rows, output.errors, str(job.to.path or "standard output"))

@@ -10,7 +10,7 @@ from models.classifier import EMBEDDING, build_classifier
 from models.config import ClassifierConfig
 from models.tokenizer import PAD_ID
 from training.batches import pad_batch
-from training.speedups import make_adam, with_fused_lstm
+from training.speedups import with_fused_lstm
 
 WORDS = 40
 
@@ -75,30 +75,3 @@ def test_frozen_word_vectors_stay_frozen() -> None:
 def test_a_model_without_a_plain_lstm_is_returned_as_it_is(changes: dict[str, Any]) -> None:
     model = classifier(**changes)
     assert with_fused_lstm(model) is model
-
-
-def trained(optimizer: keras.optimizers.Optimizer) -> list[np.ndarray]:
-    """Weights of a small classifier after ten steps; most word vectors are in no batch."""
-    keras.utils.set_random_seed(3)
-    model = keras.Sequential(
-        [keras.layers.Embedding(WORDS, 6), keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(2)]
-    )
-    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
-    generator = np.random.default_rng(3)
-    for _ in range(10):
-        ids = generator.integers(0, 10, (4, 7)) + generator.integers(0, WORDS - 10)
-        model.train_on_batch(ids, generator.integers(0, 2, 4))
-    return model.get_weights()
-
-
-@pytest.mark.parametrize("gradient_norm", [0.05, 1.0])
-def test_one_pass_adam_is_keras_adam_up_to_rounding(gradient_norm: float) -> None:
-    def rate() -> keras.optimizers.schedules.LearningRateSchedule:
-        return keras.optimizers.schedules.CosineDecay(0.05, 10, alpha=0.1)
-
-    ours = trained(make_adam(rate(), gradient_norm=gradient_norm))
-    theirs = trained(keras.optimizers.Adam(rate(), global_clipnorm=gradient_norm))
-    untrained = trained(keras.optimizers.SGD(0.0))
-    for one, other, start in zip(ours, theirs, untrained, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-4)
-        assert np.abs(one - start).max() > 0.01

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.http.problems import InvalidRequest, Offence
-from service.http.requests import MAX_OFFENCES, Limits, PredictRequest, read_predict_request
+from service.http.requests import MAX_OFFENCES, PredictRequest, read_predict_request
 from service.http.schemas import PredictResponse, Problem
+from service.settings import Settings
 
-LIMITS = Limits(max_texts=3, max_text_characters=20)
+LIMITS = Settings(max_texts=3, max_text_characters=20)
 
 
 def offences(document: Any) -> dict[str, str]:
