@@ -48,7 +48,7 @@ RUN mkdir -p /app/models/saved && mv /app/models/saved /saved \
 FROM python:3.11-slim-bookworm AS runtime
 LABEL org.opencontainers.image.title="heed" \
       org.opencontainers.image.description="Serves sentiment classifiers that say where they looked." \
-      org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.version="0.3.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin heed
 # HOME: nothing is ever written outside /tmp and the bundles, so the root file system may be read-only.

@@ -3,5 +3,5 @@
 Importing this package alone loads neither Keras nor FastAPI, so that a program may import the client cheaply.
 """
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 """The project's version, held by a test to pyproject.toml, which a container does not have."""
