@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Target(NamedTuple):
-    """What a figure is held to.
+    """A target for a figure.
 
     Attributes:
         what: the figure.

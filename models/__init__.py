@@ -1,1 +1,1 @@
-"""What a classifier is: layers, tokenizer, classifier, bundle. The ground floor of the house."""
+"""Layers, tokenizer, classifier, bundle: all that training and serving share."""

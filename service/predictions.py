@@ -32,7 +32,7 @@ OFFSET_ENCODINGS: tuple[OffsetEncoding, ...] = get_args(OffsetEncoding)
 
 
 class WarningCode(StrEnum):
-    """What a reader of a prediction should know."""
+    """Codes of the warnings about a prediction."""
 
     TRUNCATED = "truncated"
     """The text has more tokens than the model reads."""

@@ -83,7 +83,7 @@ def load_corpus(path: Path, *, text_column: str = "text", label_column: str = "l
     """Load the IMDB archive or folder, or a CSV, TSV, JSONL (each also .gz) or Parquet file.
 
     Raises:
-        DataError: it is none of these, or has no labelled texts.
+        DataError: it is neither, or has no labelled texts.
     """
     if path.is_dir() or path.name.endswith((".tar.gz", ".tgz", ".tar")):
         return load_imdb(path)

@@ -1,4 +1,4 @@
-"""What every part of the benchmark needs: the reviews, the peers, how long to measure, and the records."""
+"""The reviews, peers, durations and records that every part of the benchmark uses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ _CARD_BYTES = 1 << 20
 
 
 class WeightPlace(BaseModel):
-    """Where in `model.keras` the values of a weight are: little-endian float32, uncompressed, in one piece.
+    """The place of a weight in `model.keras`: little-endian float32, uncompressed, in one piece.
 
     Attributes:
         offset: of the first byte, from the beginning of the file.

@@ -1,4 +1,4 @@
-"""What of a bundle is read without Keras."""
+"""Read the parts of a bundle that need no Keras."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

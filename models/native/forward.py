@@ -38,7 +38,7 @@ class _Model(ctypes.Structure):
 
 
 class Output(NamedTuple):
-    """What the model gives for one text: views into the arrays of its batch.
+    """The outputs for one text: views into the arrays of its batch.
 
     Attributes:
         logits: float32[labels].
@@ -109,7 +109,7 @@ class NativeForward:
     def __call__(self, ids: Sequence[np.ndarray]) -> tuple[list[Output], bool]:
         """Return the outputs for texts given as integers[tokens] each, in order, and whether all are finite.
 
-        Each eight neighbours run side by side; this is fastest if their lengths are similar.
+        Groups of eight neighbours run side by side, fastest if their lengths are similar.
 
         Raises:
             ValueError: an id is out of range, or there are more than 65,536 texts or 1,048,576 tokens in one.

@@ -28,7 +28,7 @@ log = structlog.get_logger("heed")
 
 @dataclass(slots=True)
 class RequestFacts:
-    """What the log line and the metrics say about a request, filled in by its route."""
+    """Facts about a request for the log line and the metrics, filled in by its route."""
 
     request_id: str
     model: str | None = None

@@ -191,7 +191,7 @@ def read_predict_request(document: Any, settings: Settings) -> PredictRequest:
     """Read the request in a JSON document, within the limits of `settings`.
 
     Raises:
-        InvalidRequest: the document is none; every offence has its pointer.
+        InvalidRequest: the document is not one; every offence has its pointer.
     """
     offences: list[Offence] = []
     request = None

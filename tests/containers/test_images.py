@@ -47,7 +47,7 @@ class Container:
     url: str
 
     def facts(self) -> dict[str, Any]:
-        """What `docker inspect` says of it."""
+        """Return the output of `docker inspect`."""
         (facts,) = json.loads(run("docker", "inspect", self.id))
         return dict(facts)
 

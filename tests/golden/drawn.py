@@ -1,4 +1,4 @@
-"""What every set is given: two short texts and weights, drawn once for each name and shape."""
+"""Inputs of every set: two short texts and weights, drawn once per name and shape."""
 
 import zlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What keras-multi-head answers."""
+"""Answers of keras-multi-head."""
 
 from collections.abc import Iterator
 from itertools import product

@@ -1,4 +1,4 @@
-"""What keras-self-attention answers."""
+"""Answers of keras-self-attention."""
 
 from collections.abc import Iterator
 from itertools import product

@@ -1,4 +1,4 @@
-"""What Keras' own attention layers answer, where one of them is one of ours by another road."""
+"""Answers of Keras' own attention layers that equal one of ours."""
 
 from collections.abc import Iterator
 from itertools import product

@@ -29,12 +29,12 @@ def loaded(layer: keras.layers.Layer, golden: GoldenSet) -> keras.layers.Layer:
 
 
 def mask_of(golden: GoldenSet, index: int = 0) -> Any:
-    """What is given as the mask of an input: None where the set has no padding."""
+    """Return the mask of an input; None if the set has no padding."""
     return ops.array(golden.masks[index]) if golden.masks else None
 
 
 def without_padded_queries(rows: np.ndarray, golden: GoldenSet, query_axis: int = 1) -> np.ndarray:
-    """What the original answered, but 0 for padded queries, as our layers answer."""
+    """Return the original's answer, with 0 for padded queries as in our layers."""
     if not golden.masks:
         return rows
     shape = [1] * rows.ndim

@@ -27,7 +27,7 @@ def test_the_whole_cross_of_options_is_there() -> None:
 
 @sets_of("keras_self_attention", "SeqSelfAttention")
 def test_seq_self_attention(golden: GoldenSet) -> None:
-    """Where nothing is padded as it is; where something is, only as upstream masks."""
+    """Compare everything if nothing is padded, else only what upstream masks too."""
     told = {"mask_mode": "upstream"} if golden.masks else {}
     layer = loaded(SeqSelfAttention(**golden.arguments, **told), golden)
     output, scores = layer(golden.inputs[0], mask=mask_of(golden), return_attention_scores=True)

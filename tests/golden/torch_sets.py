@@ -1,4 +1,4 @@
-"""What PyTorch answers: its own layers, and the two functions of the second write-up as they were published."""
+"""Answers of PyTorch: its own layers, and the two functions of the second write-up as published."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the first write-up's MyAttention answers: its tile, reshape and sum, in NumPy and float64."""
+"""Answers of the first write-up's MyAttention: its tile, reshape and sum, in NumPy and float64."""
 
 from collections.abc import Iterator
 

@@ -39,7 +39,7 @@ def client(settings: Settings) -> Iterator[AppClient]:
 
 @pytest.fixture(scope="module")
 def any_processor() -> Iterator[None]:
-    """What is tested is that it is right, on a processor with whatever vectors."""
+    """Use the kernel on processors with narrow vectors too: tests check results, not speed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("service.inference.native_engine._LEAST_LANES", 4)
         yield

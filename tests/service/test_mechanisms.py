@@ -48,7 +48,7 @@ def test_every_mechanism_is_served(every_mechanism: AppClient, mechanism: str) -
 
 
 def test_the_weights_of_a_bundle_survive_its_folder(tmp_path: Path) -> None:
-    """What a mechanism is made of is in the bundle, options and all."""
+    """A bundle holds its mechanism, options included."""
     for mechanism in ("transformer", "multi_head_of", "keras_attention"):
         bundle = load_bundle(build_tiny_bundle(tmp_path, name=mechanism, mechanism=mechanism))
         assert bundle.card.token_weight_rule == MECHANISMS[mechanism].token_weight_rule

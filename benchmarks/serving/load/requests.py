@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 class Target(NamedTuple):
-    """Where to send requests, and how a text becomes their body.
+    """An address for requests, and the way a text becomes their body.
 
     Attributes:
         host, port: of the server.

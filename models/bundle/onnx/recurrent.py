@@ -75,13 +75,13 @@ def _kind_of(layer: keras.layers.Bidirectional) -> str:
 
 
 def _reordered(kind: str, values: Any) -> np.ndarray:
-    """The last axis, gate by gate in Keras' order, in that of ONNX."""
+    """Reorder the gates of the last axis from Keras' order to that of ONNX."""
     gates = dict(zip(_KERAS_GATES[kind], np.split(np.asarray(values), len(_KERAS_GATES[kind]), axis=-1), strict=True))
     return np.concatenate([gates[gate] for gate in _ONNX_GATES[kind]], axis=-1)
 
 
 def _bias(kind: str, cell: Any) -> np.ndarray:
-    """That of the inputs, then that of the states, which a Keras LSTM has not: float[2 * gates * units]."""
+    """Return the bias of the inputs, then that of the states, which a Keras LSTM lacks: float[2 * gates * units]."""
     bias = np.asarray(cell.bias)
     both = bias if bias.ndim == 2 else np.stack([bias, np.zeros_like(bias)])
     return _reordered(kind, both).reshape(-1)

@@ -24,7 +24,7 @@ def seal(bundle: Path, change: Callable[[dict[str, Any]], object] = lambda card:
 
 
 def members(bundle: Path) -> dict[str, bytes]:
-    """What the model's archive holds."""
+    """Return the members of the model's archive."""
     with zipfile.ZipFile(bundle / "model.keras") as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 

@@ -20,7 +20,7 @@ def contents(path: Path) -> dict[str, str]:
 
 @pytest.fixture(params=[True, False], ids=["exchange", "two-renames"])
 def exchanging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Where the system can exchange two folders, and where it cannot."""
+    """Run with and without the system call that exchanges two folders."""
     if not request.param:
         monkeypatch.setattr(models.bundle.replacement.sys, "platform", "plan9")
     return bool(request.param)

@@ -30,7 +30,7 @@ def test_linear_head_passes_the_harness(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("labels", [2, 3])
 @pytest.mark.parametrize("shared", [False, True])
 def test_linear_head_of_heads_is_its_equation(labels: int, shared: bool) -> None:
-    """What the tokens add in all heads, and the base, are the contrast of the logits."""
+    """The tokens' shares in all heads plus the base give the contrast of the logits."""
     values = SHARED if shared else VALUES
     blocks = [values if shared else values[..., h * SIZE : (h + 1) * SIZE] for h in range(HEADS)]
     pooled = np.concatenate([np.einsum("bt,btf->bf", COEFFICIENTS[:, h], block) for h, block in enumerate(blocks)], 1)

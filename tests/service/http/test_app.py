@@ -44,7 +44,7 @@ def predict(client: AppClient, **request: Any) -> dict[str, Any]:
 
 
 def log_odds(prediction: dict[str, Any]) -> float:
-    """What a client computes from the scores it was sent."""
+    """Compute the contrast from the scores, as a client would."""
     others = [math.log(score) for label, score in prediction["scores"].items() if label != prediction["target"]]
     return math.log(prediction["scores"][prediction["target"]]) - sum(others) / len(others)
 

@@ -1,4 +1,4 @@
-"""Whatever a client sends to a real service gets a documented answer, and never a 500."""
+"""Any bytes a client sends get a documented answer, never a 500."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""What counts as JSON here, which is less than most parsers take."""
+"""The JSON that the service takes, which is less than most parsers do."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whole runs in this process, on a tiny bundle."""
+"""Scoring runs in this process, on a tiny bundle."""
 
 from collections.abc import Callable
 from pathlib import Path

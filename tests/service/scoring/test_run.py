@@ -1,4 +1,4 @@
-"""Whole runs: every format into every other, rows in their order, a bad row beside good ones."""
+"""Score files of every format into every other: rows in order, a bad row beside good ones."""
 
 import csv
 import datetime
