@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from service.scoring.rows import WINDOW_ROWS
+from models.tables.rows import WINDOW_ROWS
 from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve sentiment classifiers, or try one here.")
@@ -75,7 +75,12 @@ def predict(
 
 @app.command()
 def score(
-    table: Annotated[str, typer.Argument(help="A .csv, .tsv, .jsonl or .parquet file, also .gz; - is standard input.")],
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="A .csv, .tsv, .txt, .jsonl, .json or .parquet file, also .gz or .zst; - is standard input."
+        ),
+    ],
     output: Annotated[
         str, typer.Option("--output", "-o", help="The file to write, of any of these; - is standard output.")
     ],
@@ -86,6 +91,11 @@ def score(
     ] = False,
     prefix: Annotated[str, typer.Option(help="Put this before the name of every added column.")] = "",
     stream_format: Annotated[Literal["csv", "tsv", "jsonl"], typer.Option(help="What - holds.")] = "jsonl",
+    encoding: Annotated[str | None, typer.Option(help="Of the input. Default: UTF-8, or what its mark says.")] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between the input's fields, or tab. Default: found in the line of names.")
+    ] = None,
+    no_quotes: Annotated[bool, typer.Option("--no-quotes", help="Quotes in the input are part of the text.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Begin anew, and replace what is there.")] = False,
     window_rows: Annotated[
@@ -98,26 +108,39 @@ def score(
     settings = _settings(models_dir=models_dir)
     if resume and force:
         _fail("Expected --resume or --force. Received both.")
+    from models.tables.columns import Chosen
+    from models.tables.errors import TableError
+    from models.tables.table import Spelling, open_reader, open_writer, table_at
+    from service.scoring.errors import ScoreError
+    from service.scoring.output import check_free
+
+    try:  # before Keras is imported and a model loaded, which takes seconds
+        source, to = table_at(table, stream_format), table_at(output, stream_format)
+        if to.path is not None:
+            check_free(to.path, resume=resume, force=force)
+        spelling = Spelling.of_options(encoding, delimiter, no_quotes)
+        chosen = Chosen(column, "--column")
+        reader = open_reader(source, chosen, spelling=spelling, window_rows=window_rows, to=to)
+        open_writer(to, reader, {})
+    except (ScoreError, TableError) as error:
+        _fail(str(error))
     _hush_tensorflow()
     from models.bundle.verification import BundleError
     from service.http.observe import configure_logging
     from service.inference.loading import prepare_process
     from service.local import open_for_scoring
     from service.scoring.columns import Added
-    from service.scoring.errors import ScoreError
     from service.scoring.run import Job, score
-    from service.scoring.tables import table_at
 
     configure_logging("warning")
     kept = "" if output == "-" else " What is written so far is kept: go on with --resume."
     try:
-        source, to = table_at(table, stream_format), table_at(output, stream_format)
         prepare_process(settings)
         engine = open_for_scoring(settings, model)
         added = Added(engine.bundle.card.labels, tokens=tokens, explain=explain_columns, prefix=prefix)
-        job = Job(source, to, column, added, resume=resume, force=force, window_rows=window_rows)
+        job = Job(reader, to, added, resume=resume, force=force)
         score(job, engine)
-    except (BundleError, ScoreError) as error:
+    except (BundleError, ScoreError, TableError) as error:
         _fail(str(error))
     except BrokenPipeError:  # who read our output has enough
         raise typer.Exit(1) from None

@@ -97,7 +97,7 @@ def describe_prediction(
             "tokens_total": encoding.tokens_total,
             "tokens_read": len(encoding.ids),
         },
-        "warnings": _warnings(encoding),
+        "warnings": text_warnings(encoding),
     }
 
 
@@ -187,7 +187,8 @@ def _base_log_odds(bundle: BundleParts, target: int) -> float | None:
     return None if base is None else round(base, CONTRIBUTION_DECIMALS)
 
 
-def _warnings(encoding: Encoding) -> list[dict[str, str]]:
+def text_warnings(encoding: Encoding) -> list[dict[str, str]]:
+    """The warnings about a text: a code and a message each."""
     found = []
     read = len(encoding.ids)
     if encoding.tokens_total > read:

@@ -2,8 +2,11 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from service.scoring.errors import ScoreError
+
+_TOKENS = [{"text": str, "start": int, "end": int, "weight": float, "contribution": float, "known": bool}]
 
 HEAVIEST = 5
 """Tokens that `--explain-columns` names of a text, at most."""
@@ -26,24 +29,24 @@ class Added:
     prefix: str = ""
 
     @property
-    def kinds(self) -> dict[str, str]:
-        """The names without the prefix, in order, each with what it holds: text, number, truth or tokens."""
-        kinds = {"label": "text", "probability": "number"}
-        kinds |= {f"score_{label}": "number" for label in self.labels}
-        kinds |= {"truncated": "truth"}
+    def kinds(self) -> dict[str, Any]:
+        """Return the names without the prefix, in order, each with its type."""
+        kinds: dict[str, Any] = {"label": str, "probability": float}
+        kinds |= {f"score_{label}": float for label in self.labels}
+        kinds |= {"truncated": bool, "warnings": str}
         if self.tokens or self.explain:
-            kinds |= {"target": "text", "base_log_odds": "number"}
+            kinds |= {"target": str, "base_log_odds": float}
         if self.explain:
-            kinds |= {"heaviest_tokens": "text", "heaviest_weights": "text"}
-            kinds |= {"strongest_tokens": "text", "strongest_contributions": "text"}
+            kinds |= {"heaviest_tokens": str, "heaviest_weights": str}
+            kinds |= {"strongest_tokens": str, "strongest_contributions": str}
         if self.tokens:
-            kinds |= {"tokens": "tokens"}
-        return kinds | {"error": "text"}
+            kinds |= {"tokens": _TOKENS}
+        return kinds | {"error": str}
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names with the prefix, in order."""
-        return tuple(self.prefix + name for name in self.kinds)
+    def types(self) -> dict[str, Any]:
+        """Return the names with the prefix, in order, each with its type."""
+        return {self.prefix + name: kind for name, kind in self.kinds.items()}
 
     def check(self, names: Collection[str]) -> None:
         """See that rows with columns of these `names` have room for the added ones.
@@ -51,7 +54,7 @@ class Added:
         Raises:
             ScoreError: a name is taken.
         """
-        taken = [name for name in self.names if name in set(names)]
+        taken = [name for name in self.types if name in set(names)]
         if taken:
             raise ScoreError(
                 f"Expected an input without columns {taken}, which would be added. Received columns {list(names)}. "

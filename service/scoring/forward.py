@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from models.bundle.parts import BundleParts
+from models.tables.rows import Window
 from models.tokenizer import Encoding
 from service.inference.engine import Result
 from service.inference.errors import PredictionFailed
 from service.scoring.errors import ScoreError
-from service.scoring.rows import Window
 
 Outcomes = Sequence[Result | PredictionFailed | None]
 """One for each row of a window; None where there is nothing to read."""

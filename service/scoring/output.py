@@ -1,17 +1,18 @@
 """The output while it is being written: beside its place, by whole windows, until it is all there."""
 
-import gzip
 import os
 import sys
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from models.tables.rows import Writer
+from models.tables.source import Mark
 from service.scoring.errors import ScoreError
 from service.scoring.journal import Journal, write_whole
-from service.scoring.rows import Mark, Writer
 
-_GZIP_LEVEL = 6
+Compress = Callable[[bytes], bytes] | None
 
 
 class Output(Protocol):
@@ -42,9 +43,10 @@ class StreamOutput:
     mark: Mark | None = None
     whole = False
 
-    def __init__(self, header: bytes) -> None:
+    def __init__(self, writer: Writer) -> None:
         self.rows = self.errors = 0
-        self._write(header)
+        self._writer = writer
+        self._write(writer.header())
 
     def commit(self, content: bytes, mark: Mark, rows: int, errors: int) -> None:
         """Write a window."""
@@ -56,7 +58,8 @@ class StreamOutput:
         sys.stdout.buffer.flush()
 
     def finish(self) -> None:
-        """Nothing is left to do."""
+        """Write what stands behind the last row."""
+        self._write(self._writer.footer())
 
     def close(self) -> None:
         """Nothing is held."""
@@ -71,14 +74,14 @@ class FileOutput:
     Args:
         place: the file to be.
         writer: makes a table of the bytes.
-        gzipped: whether each window is compressed; together they are a gzip file.
+        compress: compresses each window, if given; together they are one compressed file.
         journal: of this run, opened by `begin` or `go_on`.
     """
 
-    def __init__(self, place: Path, writer: Writer, gzipped: bool, journal: Journal) -> None:
+    def __init__(self, place: Path, writer: Writer, compress: Compress, journal: Journal) -> None:
         self._place = place
         self._writer = writer
-        self._gzipped = gzipped
+        self._compress = compress
         self._journal = journal
         last = journal.entries[-1]
         self.mark: Mark | None = last.get("mark")
@@ -91,14 +94,14 @@ class FileOutput:
 
     @classmethod
     def open(
-        cls, place: Path, writer: Writer, gzipped: bool, identity: dict[str, Any], *, resume: bool, force: bool
+        cls, place: Path, writer: Writer, compress: Compress, identity: dict[str, Any], *, resume: bool, force: bool
     ) -> Self:
         """Begin a run, or go on with the one that was stopped.
 
         Args:
             place: the file to be.
             writer: makes a table of the bytes.
-            gzipped: whether to compress it.
+            compress: compresses its parts, if given.
             identity: what a run must have in common with the stopped one: its options and its input.
             resume: go on if there is something to go on with.
             force: begin anew whatever is there.
@@ -113,11 +116,10 @@ class FileOutput:
             if journal.entries:
                 _check_same(place, journal, identity, resume)
             else:
-                for path in (place, partial_of(place)):
-                    if path.exists() and not force:
-                        raise ScoreError(f"{path}: expected no such file yet. There is one: replace it with --force.")
+                if not force:
+                    _check_absent(place, partial_of(place))
                 journal.append({"run": identity, "replaces": place.exists(), **_entry(0, 0, 0)})
-            output = cls(place, writer, gzipped, journal)
+            output = cls(place, writer, compress, journal)
         except ScoreError:
             journal.close() if journal.entries else journal.remove()
             raise
@@ -140,8 +142,8 @@ class FileOutput:
 
     def _append(self, content: bytes) -> None:
         assert self._stream is not None
-        if self._gzipped and content:
-            content = gzip.compress(content, _GZIP_LEVEL, mtime=0)  # no time: the same rows are the same bytes
+        if self._compress is not None and content:
+            content = self._compress(content)
         write_whole(self._stream, content)
         self._size += len(content)
 
@@ -149,6 +151,7 @@ class FileOutput:
         """Give the file its name. Whenever a kill comes, `finish` can be done again."""
         partial = partial_of(self._place)
         if not self.whole:
+            self._append(self._writer.footer())
             self.whole = True
             self._record()
         if self._stream is not None:
@@ -174,6 +177,34 @@ def journal_of(place: Path) -> Path:
     return place.with_name(f"{place.name}.journal")
 
 
+def check_free(place: Path, *, resume: bool, force: bool) -> None:
+    """See that a run may begin to write `place`, before a model is loaded for it.
+
+    Raises:
+        ScoreError: an output or an unfinished run is in the way.
+    """
+    if force:
+        return
+    if journal_of(place).exists():
+        if not resume:
+            raise _unfinished(place)
+    else:
+        _check_absent(place, partial_of(place))
+
+
+def _check_absent(*paths: Path) -> None:
+    for path in paths:
+        if path.exists():
+            raise ScoreError(f"{path}: expected no such file yet. There is one: replace it with --force.")
+
+
+def _unfinished(place: Path) -> ScoreError:
+    return ScoreError(
+        f"{place}: expected no unfinished run on this output. There is one: go on with --resume, or begin anew "
+        "with --force."
+    )
+
+
 def _entry(size: int, rows: int, errors: int, whole: bool = False) -> dict[str, Any]:
     return {"bytes": size, "rows": rows, "errors": errors, "whole": whole}
 
@@ -185,10 +216,7 @@ def _check_same(place: Path, journal: Journal, identity: dict[str, Any], resume:
         ScoreError: it is not, or is not to be gone on with.
     """
     if not resume:
-        raise ScoreError(
-            f"{place}: expected no unfinished run on this output. There is one: go on with --resume, or begin anew "
-            "with --force."
-        )
+        raise _unfinished(place)
     stopped = journal.entries[0]["run"]
     differ = [name for name in identity if stopped.get(name) != identity[name]]
     if differ:

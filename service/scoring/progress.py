@@ -61,6 +61,10 @@ class Report:
             self._told = time.monotonic()
             print(line, file=self._console.file, flush=True)
 
+    def warn(self, message: str) -> None:
+        """Print a line that stays, above the bar."""
+        self._console.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
+
     def end(self, rows: int, errors: int, where: str) -> None:
         """All is written."""
         rate = (rows - self._rows_before) / max(self.seconds, 1e-9)

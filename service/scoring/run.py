@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from models.bundle.parts import BundleParts
+from models.tables.rows import Reader, Writer
+from models.tables.table import Table, open_writer
 from service.scoring.columns import Added
 from service.scoring.description import describe
 from service.scoring.errors import ScoreError
 from service.scoring.forward import FileEngine, Forward, Outcomes, Prepared, prepare
 from service.scoring.output import FileOutput, Output, StreamOutput
 from service.scoring.progress import Report
-from service.scoring.rows import WINDOW_ROWS, Reader, Writer
-from service.scoring.tables import Table, open_reader, open_writer
 
 T = TypeVar("T")
 
@@ -28,22 +28,18 @@ class Job:
     """What to do.
 
     Attributes:
-        source: the input.
+        reader: of the input, at its beginning; the run closes it.
         to: the output.
-        column: of the texts.
         added: the columns to add.
         resume: go on with a run that was stopped.
         force: begin anew, whatever is there.
-        window_rows: rows that are sorted by length and written together, at most.
     """
 
-    source: Table
+    reader: Reader
     to: Table
-    column: str
     added: Added
     resume: bool = False
     force: bool = False
-    window_rows: int = WINDOW_ROWS
 
 
 def score(job: Job, engine: FileEngine) -> tuple[int, int]:
@@ -57,12 +53,14 @@ def score(job: Job, engine: FileEngine) -> tuple[int, int]:
         rows written, and how many of them have an error.
 
     Raises:
-        ScoreError: the run cannot begin or go on; `resume` goes on behind the last window that was written.
+        ScoreError, TableError: the run cannot begin or go on; `resume` goes on behind the last window that was written.
     """
     with ExitStack() as closed_in_the_end:
-        reader = closed_in_the_end.enter_context(closing(open_reader(job.source, job.column, job.to, job.window_rows)))
-        writer = open_writer(job.to, reader, job.added)
-        identity = _identity(job, reader, engine)
+        reader = closed_in_the_end.enter_context(closing(job.reader))
+        if reader.names is not None:
+            job.added.check(reader.names)
+        writer = open_writer(job.to, reader, job.added.types)
+        identity = _identity(job, engine)
         output = closed_in_the_end.enter_context(closing(_open_output(job, writer, identity)))
         forward = closed_in_the_end.enter_context(closing(Forward(engine)))
         report = Report(rows=output.rows)
@@ -73,6 +71,7 @@ def score(job: Job, engine: FileEngine) -> tuple[int, int]:
                 report.start(reader.fraction)
                 _score_windows(job, engine.bundle, reader, writer, output, forward, report)
             output.finish()
+            _show_warnings(reader, report)
         report.end(output.rows, output.errors, str(job.to.path or "standard output"))
         return output.rows, output.errors
 
@@ -90,6 +89,7 @@ def _score_windows(
         errors = sum(error is not None for error in added[job.added.prefix + "error"])
         output.commit(writer.encode(window, added), window.mark, len(window), errors)
         report.tell(output.rows, output.errors, window.fraction)
+        _show_warnings(reader, report)
 
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
         pending: deque[Future[None]] = deque()
@@ -100,6 +100,11 @@ def _score_windows(
                 pending.popleft().result()
         for each in pending:
             each.result()
+
+
+def _show_warnings(reader: Reader, report: Report) -> None:
+    while reader.warnings:
+        report.warn(reader.warnings.popleft())
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
@@ -117,22 +122,20 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
 
 def _open_output(job: Job, writer: Writer, identity: dict[str, Any]) -> Output:
     if job.to.path is not None:
-        return FileOutput.open(job.to.path, writer, job.to.gzipped, identity, resume=job.resume, force=job.force)
+        compress = None if job.to.kind == "parquet" else job.to.compress
+        return FileOutput.open(job.to.path, writer, compress, identity, resume=job.resume, force=job.force)
     if job.resume:
         raise ScoreError("--resume: expected -o with a name. What went to standard output cannot be gone on with.")
-    return StreamOutput(writer.header())
+    return StreamOutput(writer)
 
 
-def _identity(job: Job, reader: Reader, engine: FileEngine) -> dict[str, Any]:
+def _identity(job: Job, engine: FileEngine) -> dict[str, Any]:
     """What two runs must have in common to write the same bytes."""
     return {
-        "--column": job.column,
+        **job.reader.identity,
         "--tokens": job.added.tokens,
         "--explain-columns": job.added.explain,
         "--prefix": job.added.prefix,
         "model": f"{engine.bundle.card.name} {engine.bundle.card.version}",
-        "input format": job.source.kind,
-        "input": reader.fingerprint(),
-        "--window-rows": job.window_rows,
         "engine": engine.identity,
     }

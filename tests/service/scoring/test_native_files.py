@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from models.native import unlocked_library
+from models.tables.columns import Chosen
+from models.tables.table import open_reader, table_at
 from models.tokenizer import FIRST_WORD_ID
 from service.inference.engine import Result
 from service.inference.isolation import NOT_FINITE
@@ -20,7 +22,6 @@ from service.scoring.columns import Added
 from service.scoring.errors import ScoreError
 from service.scoring.native_files import NativeFiles
 from service.scoring.run import Job, score
-from service.scoring.tables import table_at
 from service.settings import Settings
 from tests.service.poison import FIRST_GOOD, POISON, poisoned_engine
 from tests.tiny_bundle import MAX_TOKENS
@@ -35,9 +36,9 @@ def score_texts(engine: NativeEngine, texts: Sequence[str], folder: Path, **adde
     """The rows that a file of these texts becomes."""
     with (folder / "in.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["text"], *([text] for text in texts)])
-    tables = (table_at(str(folder / name), "csv") for name in ("in.csv", "out.csv"))
-    labels = engine.bundle.card.labels
-    rows, _ = score(Job(*tables, column="text", added=Added(labels, **added), window_rows=32), NativeFiles(engine))
+    source, to = (table_at(str(folder / name)) for name in ("in.csv", "out.csv"))
+    reader = open_reader(source, Chosen("text", "--column"), window_rows=32, to=to)
+    rows, _ = score(Job(reader, to, Added(engine.bundle.card.labels, **added)), NativeFiles(engine))
     with (folder / "out.csv").open(newline="") as stream:
         found = list(csv.DictReader(stream))
     assert rows == len(found) == len(texts)
