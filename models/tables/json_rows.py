@@ -185,7 +185,7 @@ class JsonWriter:
         else:
             assert self._names is not None
             own = (dict(zip(self._names, values, strict=True)) for values in window.rows.records())
-            objects = (_joined(dumps(row), bool(row), more) for row, more in zip(own, extras, strict=True))
+            objects = (orjson.dumps(row | more, default=str) for row, more in zip(own, extras, strict=True))
         if not self._array:
             return b"".join(each + b"\n" for each in objects)
         return b"".join((b"\n" if window.first + i == 0 else b",\n") + each for i, each in enumerate(objects))
