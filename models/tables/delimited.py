@@ -83,10 +83,8 @@ class DelimitedReader(TextReader):
         while (line := self._next_line()) is not None:
             began = self._source.lines
             fields, raw = self._fields(line, self.delimiter)
-            fault = self._fault
+            fault: str | None = self._fault
             kept: str | None = raw
-            if fault is not None:
-                fault = f"{fault} U+FFFD stands in its place."
             if len(fields) > width and not any(fields[width:]):  # as spreadsheets leave behind
                 fields, kept = fields[:width], None
             ragged = len(fields) != width
