@@ -100,7 +100,7 @@ test-containers: $(TEST)/.installed ## build the image and try it for real; need
 # Not requirements/torch.txt, which is kept by hand: uv would lock the libraries of a GPU along with PyTorch.
 lock: ## write requirements/*.txt anew from pyproject.toml with uv (LOCK_FLAGS=--upgrade for newer versions)
 	@command -v uv >/dev/null || { echo "Expected uv on the PATH, found none. Install it: python3 -m pip install uv" >&2; exit 1; }
-	$(LOCK) --extra cpu --output-file requirements/serve.txt
+	$(LOCK) --extra cpu --extra parquet --output-file requirements/serve.txt
 	$(LOCK) --extra onnx --output-file requirements/onnx.txt
 	$(LOCK) --extra cpu --extra train --output-file requirements/train.txt
 	$(LOCK) --extra gpu --extra train --output-file requirements/gpu.txt

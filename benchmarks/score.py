@@ -31,12 +31,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.targets import judge
+from models.tables.columns import Chosen
+from models.tables.table import open_reader, table_at
 from service.inference.loading import prepare_process
 from service.local import open_for_scoring
 from service.scoring.columns import Added
 from service.scoring.forward import Scorer
 from service.scoring.run import Job, score
-from service.scoring.tables import table_at
 from service.settings import Settings
 from training.data import load_corpus
 
@@ -101,13 +102,14 @@ def measure_speed(reviews: Sequence[str], folder: Path, rounds: int) -> bool:
     scorer = open_for_scoring(Settings())
     card, tokenizer = scorer.bundle.card, scorer.bundle.tokenizer
     ids = [tokenizer.encode(text, card.max_tokens).ids for text in shuffled]
-    job = Job(table_at(str(source), "csv"), table_at(str(folder / "scored.csv"), "csv"), "text", Added(card.labels))
     engine_alone(scorer, ids)  # warms up
     alone, whole = [], []
     for number in range(1, rounds + 1):
         alone.append(len(ids) / engine_alone(scorer, ids))
         started = time.perf_counter()
-        score(job, scorer)
+        to = table_at(str(folder / "scored.csv"))
+        reader = open_reader(table_at(str(source)), Chosen("text", "--column"), to=to)
+        score(Job(reader, to, Added(card.labels)), scorer)
         whole.append(len(ids) / (time.perf_counter() - started))
         (folder / "scored.csv").unlink()
         print(f"round {number}: engine alone {alone[-1]:,.0f} rows/s, score {whole[-1]:,.0f} rows/s", flush=True)

@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from service.scoring.rows import WINDOW_ROWS
+from models.tables.rows import WINDOW_ROWS
 from service.settings import Settings, faults_in
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve sentiment classifiers, or run one locally.")
@@ -73,7 +73,12 @@ def predict(
 
 @app.command()
 def score(
-    table: Annotated[str, typer.Argument(help="A .csv, .tsv, .jsonl or .parquet file, or .gz; - for standard input.")],
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="A .csv, .tsv, .txt, .jsonl, .json or .parquet file, also .gz or .zst; - for standard input."
+        ),
+    ],
     output: Annotated[
         str, typer.Option("--output", "-o", help="The file to write, in any of these formats; - for standard output.")
     ],
@@ -84,6 +89,13 @@ def score(
     ] = False,
     prefix: Annotated[str, typer.Option(help="Prefix of the added columns' names.")] = "",
     stream_format: Annotated[Literal["csv", "tsv", "jsonl"], typer.Option(help="Format of -.")] = "jsonl",
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of the input. Default: that of its byte order mark, or UTF-8.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Character between the input's fields, or tab. Default: found in the header.")
+    ] = None,
+    no_quotes: Annotated[bool, typer.Option("--no-quotes", help="Read quotes in the input as text.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start over and replace the output.")] = False,
     window_rows: Annotated[
@@ -96,26 +108,38 @@ def score(
     settings = _settings(models_dir=models_dir)
     if resume and force:
         _fail("Expected --resume or --force. Received both.")
+    from models.tables.columns import Chosen
+    from models.tables.errors import TableError
+    from models.tables.table import Spelling, open_reader, open_writer, table_at
+    from service.scoring.errors import ScoreError
+    from service.scoring.output import check_free
+
+    try:  # before loading Keras and a model, which takes seconds
+        source, to = table_at(table, stream_format), table_at(output, stream_format)
+        if to.path is not None:
+            check_free(to.path, resume=resume, force=force)
+        spelling = Spelling.of_options(encoding, delimiter, no_quotes)
+        chosen = Chosen(column, "--column")
+        reader = open_reader(source, chosen, spelling=spelling, window_rows=window_rows, to=to)
+        open_writer(to, reader, {})
+    except (ScoreError, TableError) as error:
+        _fail(str(error))
     _silence_tensorflow()
     from models.bundle.verification import BundleError
     from service.http.observe import configure_logging
     from service.inference.loading import prepare_process
     from service.local import open_for_scoring
     from service.scoring.columns import Added
-    from service.scoring.errors import ScoreError
     from service.scoring.run import Job, score
-    from service.scoring.tables import table_at
 
     configure_logging("warning")
     kept = "" if output == "-" else " Written rows are kept: continue with --resume."
     try:
-        source, to = table_at(table, stream_format), table_at(output, stream_format)
         prepare_process(settings)
         scorer = open_for_scoring(settings, model)
         added = Added(scorer.bundle.card.labels, tokens=tokens, explain=explain_columns, prefix=prefix)
-        job = Job(source, to, column, added, resume=resume, force=force, window_rows=window_rows)
-        score(job, scorer)
-    except (BundleError, ScoreError) as error:
+        score(Job(reader, to, added, resume=resume, force=force), scorer)
+    except (BundleError, ScoreError, TableError) as error:
         _fail(str(error))
     except BrokenPipeError:  # the reader of our output has stopped
         raise typer.Exit(1) from None

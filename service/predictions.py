@@ -100,7 +100,7 @@ def describe_prediction(
             "tokens_total": encoding.tokens_total,
             "tokens_read": len(encoding.ids),
         },
-        "warnings": _warnings(encoding),
+        "warnings": text_warnings(encoding),
     }
 
 
@@ -217,7 +217,8 @@ def _base_log_odds(bundle: BundleParts, target: int) -> float | None:
     return None if base is None else round(base, CONTRIBUTION_DECIMALS)
 
 
-def _warnings(encoding: Encoding) -> list[dict[str, str]]:
+def text_warnings(encoding: Encoding) -> list[dict[str, str]]:
+    """Return the warnings about a text, each a code and a message."""
     found = []
     read, unknown = len(encoding.ids), encoding.unknown
     if encoding.tokens_total > read:

@@ -40,6 +40,7 @@ MAY_IMPORT = {
         "models",
         "models.bundle",
         "models.native",
+        "models.tables",
     },
 }
 # The modules of `service` and `models` themselves that a room inside them may import: those below it.
@@ -165,7 +166,7 @@ def test_locks_pin_and_hash_everything_and_name_no_index(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "extras"),
     [
-        ("serve", {"cpu"}),
+        ("serve", {"cpu", "parquet"}),
         ("onnx", {"onnx"}),
         ("train", {"cpu", "train"}),
         ("gpu", {"gpu", "train"}),
@@ -195,7 +196,7 @@ def test_locks_agree_on_every_version() -> None:
 
 def test_the_service_is_locked_without_what_slows_its_start() -> None:
     """Keras and TensorFlow import these where they find them, which takes seconds, and a service needs none of them."""
-    assert not locked("serve").keys() & {"jax", "scipy", "scikit-learn", "matplotlib", "pyarrow", "gensim", "pytest"}
+    assert not locked("serve").keys() & {"jax", "scipy", "scikit-learn", "matplotlib", "gensim", "pytest"}
 
 
 def test_onnx_runtime_is_locked_without_keras() -> None:

@@ -11,9 +11,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from models.bundle.store import BundleError, export_bundle
+from models.tables.errors import TableError
+from models.tables.table import Spelling
 from training.config import read_config
 from training.data import Corpus, load_corpus
 from training.download import IMDB_DIGESTS, IMDB_URL, download
@@ -27,12 +31,16 @@ console = Console(stderr=True)
 
 Data = Annotated[
     Path | None,
-    typer.Option(
-        help="IMDB archive or folder, or your own .csv, .tsv, .jsonl or .parquet; downloads IMDB if not given."
-    ),
+    typer.Option(help="IMDB archive or folder, or your own table (docs/tables.md); downloads IMDB if not given."),
 ]
 TextColumn = Annotated[str, typer.Option(help="Column with the texts of your own table.")]
 LabelColumn = Annotated[str, typer.Option(help="Column with the labels of your own table.")]
+Encoding = Annotated[str | None, typer.Option(help="Encoding of your table; default: UTF-8, or what its mark says.")]
+Delimiter = Annotated[
+    str | None, typer.Option(help="Between the fields of your table, or tab; default: found in the line of names.")
+]
+NoQuotes = Annotated[bool, typer.Option("--no-quotes", help="Quotes in your table are part of the text.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at a row without text or label, which is else left out.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
 
 _FIGURES = ("accuracy", "auc", "f1", "brier", "ece", "nll")
@@ -46,6 +54,10 @@ def train_command(
     seed: Annotated[int | None, typer.Option(help="Override the seed of the configuration.")] = None,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    no_quotes: NoQuotes = False,
+    strict: Strict = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a stopped run.")] = False,
 ) -> None:
     """Train a classifier and save it as a bundle."""
@@ -53,7 +65,7 @@ def train_command(
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
     out = out or Path("models/saved") / settings.name
-    corpus = _corpus(data, text_column, label_column)
+    corpus = _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict)
     work = out.parent / f".{out.name}.training"
     with ConsoleProgress(console) as progress:
         try:
@@ -62,7 +74,7 @@ def train_command(
             progress.say(f"Stopped. To resume, repeat the command with --resume; checkpoints are in {work}.")
             raise typer.Exit(130) from None
     _print_table([Evaluation(out, card, card.metrics["test"], same_data=True)])
-    console.print(f"Saved {out} (version {card.version}), with pictures in {out / 'report'}.", highlight=False)
+    _say(f"Saved {out} (version {card.version}), with pictures in {out / 'report'}.")
 
 
 @app.command("evaluate")
@@ -71,10 +83,14 @@ def evaluate_command(
     data: Data = None,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    no_quotes: NoQuotes = False,
+    strict: Strict = False,
     json_file: Json = None,
 ) -> None:
     """Measure a bundle on the test set."""
-    _measure([bundle], _corpus(data, text_column, label_column), json_file)
+    _measure([bundle], _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict), json_file)
 
 
 @app.command("compare")
@@ -83,38 +99,54 @@ def compare_command(
     data: Data = None,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    no_quotes: NoQuotes = False,
+    strict: Strict = False,
     json_file: Json = None,
 ) -> None:
     """Measure several bundles on the same test set."""
-    _measure(bundles, _corpus(data, text_column, label_column), json_file)
+    _measure(bundles, _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict), json_file)
 
 
 @app.command("export")
 def export_command(bundles: Annotated[list[Path], typer.Argument(help="Folders of bundles.")]) -> None:
     """Add or rebuild the model for ONNX Runtime (HEED_ENGINE=onnx); the versions of the bundles change."""
     for path in bundles:
-        with console.status(f"exporting {path}"):
+        with console.status(escape(f"exporting {path}")):
             card = export_bundle(path)
-        console.print(f"Saved {path} (version {card.version}), with a model for HEED_ENGINE=onnx.", highlight=False)
+        _say(f"Saved {path} (version {card.version}), with a model for HEED_ENGINE=onnx.")
 
 
-def _corpus(data: Path | None, text_column: str, label_column: str) -> Corpus:
+def _corpus(
+    data: Path | None,
+    text_column: str,
+    label_column: str,
+    encoding: str | None,
+    delimiter: str | None,
+    no_quotes: bool,
+    strict: bool,
+) -> Corpus:
     if data is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         data = download(IMDB_URL, cache / "heed" / "aclImdb_v1.tar.gz", IMDB_DIGESTS)
-    with console.status(f"reading {data}"):
-        return load_corpus(data, text_column=text_column, label_column=label_column)
+    spelling = Spelling.of_options(encoding, delimiter, no_quotes)
+    with console.status(escape(f"reading {data}")):
+        corpus = load_corpus(data, text_column=text_column, label_column=label_column, spelling=spelling, strict=strict)
+    for note in corpus.notes:
+        _say(note)
+    return corpus
 
 
 def _measure(bundles: list[Path], corpus: Corpus, json_file: Path | None) -> None:
     evaluations = []
     for path in bundles:
-        with console.status(f"measuring {path} on {len(corpus.test):,} texts"):
+        with console.status(escape(f"measuring {path} on {len(corpus.test):,} texts")):
             evaluations.append(evaluate(path, corpus))
     _print_table(evaluations)
     for one in evaluations:
         if not one.same_data:
-            console.print(f"{one.path}: trained on other data, so the figures of its card may differ.")
+            _say(f"{one.path}: trained on other data, so the figures of its card may differ.")
     if json_file is not None:
         json_file.write_text(json.dumps([one.to_dict() for one in evaluations], indent=2) + "\n", encoding="utf-8")
 
@@ -127,19 +159,24 @@ def _print_table(evaluations: list[Evaluation]) -> None:
         table.add_column(figure, justify="right")
     for one in evaluations:
         table.add_row(
-            f"{one.card.name} {one.card.version}",
+            escape(f"{one.card.name} {one.card.version}"),
             one.card.mechanism,
             *(f"{one.metrics[figure]:.4f}" for figure in _FIGURES),
         )
     Console().print(table)
 
 
+def _say(message: str) -> None:
+    """Print a line as it is, brackets included."""
+    console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
 def main() -> None:
     """Run a command; print an expected error as one line and exit with 2."""
     try:
         app()
-    except (TrainingError, BundleError) as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False, markup=True)
+    except (TrainingError, BundleError, TableError) as error:
+        console.print(Text.assemble(("error:", "red"), f" {error}"), soft_wrap=True)
         sys.exit(2)
 
 

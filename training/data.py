@@ -3,22 +3,25 @@
 import hashlib
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 from sklearn.model_selection import train_test_split
 
+from models.tables.columns import Chosen
+from models.tables.errors import TableError
+from models.tables.source import EncodingFault
+from models.tables.table import AS_NAMED, Spelling, open_reader, table_at
 from training.errors import DataError
 
 IMDB_LABELS = {"neg": "negative", "pos": "positive"}
 OWN_TEST_SHARE = 0.2
 # Not the seed of the run: training and evaluation must hold out the same texts.
 _OWN_TEST_SEED = 1
+_ROWS_SHOWN = 10
+_LABELS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Corpus:
         train: texts to learn from, validation included.
         test: texts that are measured once.
         unlabelled: further texts, for word vectors.
+        notes: what to tell of the rows that were read, such as those left out.
     """
 
     source: str
@@ -53,6 +57,7 @@ class Corpus:
     train: LabelledTexts
     test: LabelledTexts
     unlabelled: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
     def fingerprint(self) -> str:
         """Return a short hash of every text and label, in order."""
@@ -79,15 +84,22 @@ class Splits:
     left_out: dict[str, int]
 
 
-def load_corpus(path: Path, *, text_column: str = "text", label_column: str = "label") -> Corpus:
-    """Load the IMDB archive or folder, or a CSV, TSV, JSONL (each also .gz) or Parquet file.
+def load_corpus(
+    path: Path,
+    *,
+    text_column: str = "text",
+    label_column: str = "label",
+    spelling: Spelling = AS_NAMED,
+    strict: bool = False,
+) -> Corpus:
+    """Load the IMDB archive or folder, or your own table.
 
     Raises:
         DataError: it is neither, or has no labelled texts.
     """
     if path.is_dir() or path.name.endswith((".tar.gz", ".tgz", ".tar")):
         return load_imdb(path)
-    return load_table(path, text_column=text_column, label_column=label_column)
+    return load_table(path, text_column=text_column, label_column=label_column, spelling=spelling, strict=strict)
 
 
 def load_imdb(path: Path) -> Corpus:
@@ -127,30 +139,77 @@ def load_imdb(path: Path) -> Corpus:
     return Corpus("IMDB", tuple(IMDB_LABELS.values()), train, test, texts.get(("train", "unsup"), ()))
 
 
-def load_table(path: Path, *, text_column: str, label_column: str) -> Corpus:
+def load_table(
+    path: Path, *, text_column: str, label_column: str, spelling: Spelling = AS_NAMED, strict: bool = False
+) -> Corpus:
     """Load your own table with any number of labels, which are sorted as text.
 
-    A fifth of the rows, stratified and always the same ones, becomes the test set.
+    A fifth of the rows, stratified and always the same ones, becomes the test set. Labels are stripped of white space.
+
+    Args:
+        path: the file.
+        text_column: column of the texts.
+        label_column: column of the labels.
+        spelling: how a text format is spelled.
+        strict: whether to refuse a table with a row that has no text or label, instead of leaving the row out.
 
     Raises:
-        DataError: the file cannot be read, a column is missing or has an empty row, or there are fewer than 2 labels.
+        DataError: the file cannot be read or decoded, lacks a column, or has fewer than 2 labels.
     """
-    table = _read_table(path)
-    for option, column in (("--text-column", text_column), ("--label-column", label_column)):
-        if column not in table.column_names:
-            raise DataError(f"{path}: expected a column {column!r} ({option}). Found columns {table.column_names}.")
-        if table[column].null_count:
-            row = next(i for i, value in enumerate(table[column]) if not value.is_valid)
-            raise DataError(f"{path}: expected a value in every row of {column!r}. Row {row} has none.")
-    texts = tuple(str(value) for value in table[text_column].to_pylist())
-    names = [str(value) for value in table[label_column].to_pylist()]
-    label_names = tuple(sorted(set(names)))
+    try:
+        texts, labels, notes = _read_rows(path, text_column, label_column, spelling, strict)
+    except TableError as error:
+        raise DataError(str(error)) from error
+    label_names = tuple(sorted(set(labels)))
     if len(label_names) < 2:
-        raise DataError(f"{path}: expected at least 2 labels in {label_column!r}. Found {list(label_names)}.")
+        raise DataError(
+            f"{path}: expected at least 2 labels in {label_column!r}. Found {list(label_names)}."
+            + "".join(f" {note}" for note in notes)
+        )
     index = {name: position for position, name in enumerate(label_names)}
-    whole = LabelledTexts(texts, np.array([index[name] for name in names], dtype=np.int32))
-    train, test = _split(whole, OWN_TEST_SHARE, _OWN_TEST_SEED, path)
-    return Corpus(path.name, label_names, train, test)
+    whole = LabelledTexts(tuple(texts), np.array([index[name] for name in labels], dtype=np.int32))
+    train, test = _split(whole, label_names, OWN_TEST_SHARE, _OWN_TEST_SEED, path)
+    return Corpus(path.name, label_names, train, test, notes=tuple(notes))
+
+
+def _read_rows(
+    path: Path, text_column: str, label_column: str, spelling: Spelling, strict: bool
+) -> tuple[list[str], list[str], list[str]]:
+    """Return the texts and labels of a table, and notes on what was left out or trimmed."""
+    texts: list[str] = []
+    labels: list[str] = []
+    left_out: list[str] = []
+    trimmed = 0
+    table = table_at(str(path))
+    chosen = Chosen(text_column, "--text-column"), Chosen(label_column, "--label-column")
+    row = "Row" if table.kind == "parquet" else "Line"
+    with closing(open_reader(table, *chosen, spelling=spelling)) as reader:
+        for window in reader.windows():
+            for text, label, fault, line in zip(window.texts, window.labels, window.faults, window.lines, strict=True):
+                if fault is not None:
+                    if strict or isinstance(fault, EncodingFault):
+                        raise DataError(f"{path}: {row.lower()} {line}: {fault}")
+                    left_out.append(f"{row.lower()} {line} ({fault.removesuffix('.')})")
+                    continue
+                assert text is not None
+                assert label is not None
+                texts.append(text)
+                labels.append(label.strip())
+                trimmed += labels[-1] != label
+    notes = list(reader.warnings)
+    if left_out:
+        shown = "; ".join(left_out[:_ROWS_SHOWN]) + ("; ..." if len(left_out) > _ROWS_SHOWN else "")
+        rows = len(left_out) + len(texts)
+        notes.append(f"{path}: left out {len(left_out):,} of {rows:,} rows: {shown}. --strict refuses them.")
+    if trimmed:
+        notes.append(f"{path}: trimmed white space around {trimmed:,} labels.")
+    folded: dict[str, set[str]] = {}
+    for label in set(labels):
+        folded.setdefault(label.casefold(), set()).add(label)
+    for alike in folded.values():
+        if len(alike) > 1:
+            notes.append(f"{path}: {sorted(alike)} differ in case alone, and are labels of their own.")
+    return texts, labels, notes
 
 
 def split_corpus(corpus: Corpus, *, validation_share: float, seed: int) -> Splits:
@@ -159,7 +218,7 @@ def split_corpus(corpus: Corpus, *, validation_share: float, seed: int) -> Split
     Raises:
         DataError: a label has too few texts to split.
     """
-    train, validation = _split(corpus.train, validation_share, seed, Path(corpus.source))
+    train, validation = _split(corpus.train, corpus.label_names, validation_share, seed, Path(corpus.source))
     test_keys = {_key(text) for text in corpus.test.texts}
     held_out = test_keys | {_key(text) for text in validation.texts}
     train_keys = [_key(text) for text in train.texts]
@@ -176,44 +235,27 @@ def split_corpus(corpus: Corpus, *, validation_share: float, seed: int) -> Split
     return Splits(train.take(kept), validation, corpus.test, unlabelled, left_out)
 
 
-def _split(whole: LabelledTexts, share: float, seed: int, path: Path) -> tuple[LabelledTexts, LabelledTexts]:
+def _split(
+    whole: LabelledTexts, label_names: Sequence[str], share: float, seed: int, path: Path
+) -> tuple[LabelledTexts, LabelledTexts]:
     """Split in two, stratified by label; the second part gets `share` of the texts."""
     try:
         first, second = train_test_split(
             np.arange(len(whole)), test_size=share, random_state=seed, stratify=whole.labels
         )
     except ValueError as error:
-        raise DataError(f"{path}: cannot be split with {share:.0%} held out: {error}") from error
+        counts = sorted(label_counts(whole.labels, label_names).items(), key=lambda each: each[1])
+        fewest = ", ".join(f"{name!r} {count}" for name, count in counts[:_LABELS_SHOWN])
+        raise DataError(
+            f"{path}: cannot be split with {share:.0%} held out: each part needs a text of every label. "
+            f"Labels with the fewest texts: {fewest}. Add texts, or leave out rare labels."
+        ) from error
     return whole.take(np.sort(first)), whole.take(np.sort(second))
 
 
 def _key(text: str) -> bytes:
     """Return a key that is equal for texts that differ in case and white space alone."""
     return hashlib.blake2b(" ".join(text.lower().split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _read_table(path: Path) -> pa.Table:
-    name = path.name.removesuffix(".gz")
-    try:
-        if name.endswith(".parquet"):
-            return pa.parquet.read_table(path)
-        if name.endswith((".csv", ".tsv")):
-            with pa.input_stream(path) as stream:
-                return pa.csv.read_csv(
-                    stream,
-                    parse_options=pa.csv.ParseOptions(
-                        delimiter="\t" if name.endswith(".tsv") else ",", newlines_in_values=True
-                    ),
-                    convert_options=pa.csv.ConvertOptions(strings_can_be_null=True),
-                )
-        if name.endswith((".jsonl", ".ndjson")):
-            with pa.input_stream(path) as stream:
-                return pa.json.read_json(stream)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    raise DataError(
-        f"{path}: expected the IMDB archive or folder, or a .csv, .tsv, .jsonl or .parquet file. Received neither."
-    )
 
 
 def _files_of_folder(path: Path) -> Iterator[tuple[str, bytes]]:

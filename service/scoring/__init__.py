@@ -1,11 +1,6 @@
 """Files in, files out: every text of a table is classified, and the table written again with the answers beside it.
 
 run.py       the whole run, from the first row to the renamed file
-rows.py      what a row, a window of rows and a reader are
-streams.py   bytes of a file or of standard input, counted and hashed as they are read
-csv_table.py, jsonl_table.py, parquet_table.py
-             one format each: how its rows are read and written
-tables.py    which of them a file is
 columns.py   what is added to a row, and under which names
 forward.py   from the texts of a window to the outcomes of the model
 description.py

@@ -2,8 +2,11 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from service.scoring.errors import ScoreError
+
+_TOKENS = [{"text": str, "start": int, "end": int, "weight": float, "contribution": float, "known": bool}]
 
 HEAVIEST = 5
 """Maximum tokens per text in `--explain-columns`."""
@@ -26,24 +29,24 @@ class Added:
     prefix: str = ""
 
     @property
-    def kinds(self) -> dict[str, str]:
-        """Map the names without the prefix, in order, to their types: text, number, truth or tokens."""
-        kinds = {"label": "text", "probability": "number"}
-        kinds |= {f"score_{label}": "number" for label in self.labels}
-        kinds |= {"truncated": "truth"}
+    def kinds(self) -> dict[str, Any]:
+        """Map the names without the prefix, in order, to their types."""
+        kinds: dict[str, Any] = {"label": str, "probability": float}
+        kinds |= {f"score_{label}": float for label in self.labels}
+        kinds |= {"truncated": bool, "warnings": str}
         if self.tokens or self.explain:
-            kinds |= {"target": "text", "base_log_odds": "number"}
+            kinds |= {"target": str, "base_log_odds": float}
         if self.explain:
-            kinds |= {"heaviest_tokens": "text", "heaviest_weights": "text"}
-            kinds |= {"strongest_tokens": "text", "strongest_contributions": "text"}
+            kinds |= {"heaviest_tokens": str, "heaviest_weights": str}
+            kinds |= {"strongest_tokens": str, "strongest_contributions": str}
         if self.tokens:
-            kinds |= {"tokens": "tokens"}
-        return kinds | {"error": "text"}
+            kinds |= {"tokens": _TOKENS}
+        return kinds | {"error": str}
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names with the prefix, in order."""
-        return tuple(self.prefix + name for name in self.kinds)
+    def types(self) -> dict[str, Any]:
+        """Map the names with the prefix, in order, to their types."""
+        return {self.prefix + name: kind for name, kind in self.kinds.items()}
 
     def check(self, names: Collection[str]) -> None:
         """Check that no added column is among `names`.
@@ -51,7 +54,7 @@ class Added:
         Raises:
             ScoreError: a name is taken.
         """
-        taken = [name for name in self.names if name in set(names)]
+        taken = [name for name in self.types if name in set(names)]
         if taken:
             raise ScoreError(
                 f"Expected an input without the added columns {taken}. Received columns {list(names)}. "

@@ -10,7 +10,7 @@ from models.calibration import probabilities
 from models.tokenizer import Encoding
 from service.inference.engine import Result
 from service.inference.errors import PredictionFailed
-from service.predictions import CONTRIBUTION_DECIMALS, SCORE_DIGITS, WEIGHT_DIGITS, describe_prediction
+from service.predictions import CONTRIBUTION_DECIMALS, SCORE_DIGITS, WEIGHT_DIGITS, describe_prediction, text_warnings
 from service.scoring.columns import HEAVIEST, Added
 from service.scoring.forward import Outcomes, Prepared
 
@@ -24,6 +24,10 @@ def describe(bundle: BundleParts, added: Added, prepared: Prepared, outcomes: Ou
     columns = _scores(bundle, outcomes)
     columns["truncated"] = [
         encoding.tokens_total > len(encoding.ids) if isinstance(outcome, Result) else None
+        for encoding, outcome in zip(prepared.encodings, outcomes, strict=True)
+    ]
+    columns["warnings"] = [
+        " ".join(each["code"] for each in text_warnings(encoding)) or None if isinstance(outcome, Result) else None
         for encoding, outcome in zip(prepared.encodings, outcomes, strict=True)
     ]
     if added.tokens or added.explain:

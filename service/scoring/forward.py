@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.bundle.parts import BundleParts
+from models.tables.rows import Window
 from models.tokenizer import Encoding
 from service.inference.batcher import Outcome, run_isolated
 from service.inference.engine import Engine, Result, by_bucket
 from service.inference.errors import PredictionFailed
 from service.scoring.errors import ScoreError
-from service.scoring.rows import Window
 
 Outcomes = Sequence[Result | PredictionFailed | None]
 """One for each row of a window; None where there is nothing to read."""

@@ -1,17 +1,18 @@
 """The output during a run: written by windows beside its final path, and renamed when complete."""
 
-import gzip
 import os
 import sys
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
+from models.tables.rows import Writer
+from models.tables.source import Mark
 from service.scoring.errors import ScoreError
 from service.scoring.journal import Journal, write_whole
-from service.scoring.rows import Mark, Writer
 
-_GZIP_LEVEL = 6
+Compress = Callable[[bytes], bytes] | None
 
 
 class StreamOutput:
@@ -20,9 +21,10 @@ class StreamOutput:
     mark: Mark | None = None
     whole = False
 
-    def __init__(self, header: bytes) -> None:
+    def __init__(self, writer: Writer) -> None:
         self.rows = self.errors = 0
-        self._write(header)
+        self._writer = writer
+        self._write(writer.header())
 
     def commit(self, content: bytes, mark: Mark, rows: int, errors: int) -> None:
         """Write a window."""
@@ -34,7 +36,8 @@ class StreamOutput:
         sys.stdout.buffer.flush()
 
     def finish(self) -> None:
-        """Do nothing."""
+        """Write what follows the last row."""
+        self._write(self._writer.footer())
 
     def close(self) -> None:
         """Do nothing."""
@@ -49,7 +52,7 @@ class FileOutput:
     Args:
         place: path of the output.
         writer: assembles the table.
-        gzipped: compress each window; together they are a gzip file.
+        compress: compresses each window, if given; together they are one compressed file.
         journal: of this run, with at least one entry.
 
     Attributes:
@@ -59,10 +62,10 @@ class FileOutput:
         whole: whether all rows are written.
     """
 
-    def __init__(self, place: Path, writer: Writer, gzipped: bool, journal: Journal) -> None:
+    def __init__(self, place: Path, writer: Writer, compress: Compress, journal: Journal) -> None:
         self._place = place
         self._writer = writer
-        self._gzipped = gzipped
+        self._compress = compress
         self._journal = journal
         last = journal.entries[-1]
         self.mark: Mark | None = last.get("mark")
@@ -75,14 +78,14 @@ class FileOutput:
 
     @classmethod
     def open(
-        cls, place: Path, writer: Writer, gzipped: bool, identity: dict[str, Any], *, resume: bool, force: bool
+        cls, place: Path, writer: Writer, compress: Compress, identity: dict[str, Any], *, resume: bool, force: bool
     ) -> Self:
         """Start a run, or continue a stopped one.
 
         Args:
             place: path of the output.
             writer: assembles the table.
-            gzipped: compress the output.
+            compress: compresses each window, if given.
             identity: options and input, which must equal those of the stopped run.
             resume: continue if there is a stopped run.
             force: start over and replace the output.
@@ -97,11 +100,10 @@ class FileOutput:
             if journal.entries:
                 _check_same(place, journal, identity, resume)
             else:
-                for path in (place, partial_of(place)):
-                    if path.exists() and not force:
-                        raise ScoreError(f"{path}: already exists. Replace it with --force.")
+                if not force:
+                    _check_absent(place, partial_of(place))
                 journal.append({"run": identity, "replaces": place.exists(), **_entry(0, 0, 0)})
-            output = cls(place, writer, gzipped, journal)
+            output = cls(place, writer, compress, journal)
         except ScoreError:
             journal.close() if journal.entries else journal.remove()
             raise
@@ -124,8 +126,8 @@ class FileOutput:
 
     def _append(self, content: bytes) -> None:
         assert self._stream is not None
-        if self._gzipped and content:
-            content = gzip.compress(content, _GZIP_LEVEL, mtime=0)  # no time: equal rows give equal bytes
+        if self._compress is not None and content:
+            content = self._compress(content)
         write_whole(self._stream, content)
         self._size += len(content)
 
@@ -133,6 +135,7 @@ class FileOutput:
         """Rename the file to its final name. Safe to repeat after a kill at any point."""
         partial = partial_of(self._place)
         if not self.whole:
+            self._append(self._writer.footer())
             self.whole = True
             self._record()
         if self._stream is not None:
@@ -161,6 +164,31 @@ def journal_of(place: Path) -> Path:
     return place.with_name(f"{place.name}.journal")
 
 
+def check_free(place: Path, *, resume: bool, force: bool) -> None:
+    """Check that a run may write `place`, before a model is loaded for it.
+
+    Raises:
+        ScoreError: there is an output or an unfinished run already.
+    """
+    if force:
+        return
+    if journal_of(place).exists():
+        if not resume:
+            raise _unfinished(place)
+    else:
+        _check_absent(place, partial_of(place))
+
+
+def _check_absent(*paths: Path) -> None:
+    for path in paths:
+        if path.exists():
+            raise ScoreError(f"{path}: already exists. Replace it with --force.")
+
+
+def _unfinished(place: Path) -> ScoreError:
+    return ScoreError(f"{place}: has an unfinished run. Continue it with --resume, or start over with --force.")
+
+
 def _entry(size: int, rows: int, errors: int, whole: bool = False) -> dict[str, Any]:
     return {"bytes": size, "rows": rows, "errors": errors, "whole": whole}
 
@@ -172,7 +200,7 @@ def _check_same(place: Path, journal: Journal, identity: dict[str, Any], resume:
         ScoreError: it differs from this run, or `resume` was not given.
     """
     if not resume:
-        raise ScoreError(f"{place}: has an unfinished run. Continue it with --resume, or start over with --force.")
+        raise _unfinished(place)
     stopped = journal.entries[0]["run"]
     differ = [name for name in identity if stopped.get(name) != identity[name]]
     if differ:

@@ -48,6 +48,10 @@ class Report(Progress):
                 line += f", {timedelta(seconds=round(left))} left"
             print(line, file=self.console.file, flush=True)
 
+    def warn(self, message: str) -> None:
+        """Print a line that stays, above the bar."""
+        self.console.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
+
     def end(self, rows: int, errors: int, where: str) -> None:
         """Print the totals."""
         now = time.monotonic()

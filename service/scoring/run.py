@@ -7,14 +7,14 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from models.tables.rows import Reader, Writer
+from models.tables.table import Table, open_writer
 from service.scoring.columns import Added
 from service.scoring.description import describe
 from service.scoring.errors import ScoreError
 from service.scoring.forward import Outcomes, Prepared, Scorer, prepare
 from service.scoring.output import FileOutput, Output, StreamOutput
 from service.scoring.progress import Report
-from service.scoring.rows import WINDOW_ROWS, Reader, Writer
-from service.scoring.tables import Table, open_reader, open_writer
 
 T = TypeVar("T")
 
@@ -27,22 +27,18 @@ class Job:
     """One run as it was asked for.
 
     Attributes:
-        source: the input.
+        reader: of the input, at its beginning; the run closes it.
         to: the output.
-        column: of the texts.
         added: the columns to add.
         resume: go on with a run that was stopped.
         force: begin anew, and replace what is there.
-        window_rows: rows that are sorted by length and written together, at most.
     """
 
-    source: Table
+    reader: Reader
     to: Table
-    column: str
     added: Added
     resume: bool = False
     force: bool = False
-    window_rows: int = WINDOW_ROWS
 
 
 def score(job: Job, scorer: Scorer) -> tuple[int, int]:
@@ -56,12 +52,14 @@ def score(job: Job, scorer: Scorer) -> tuple[int, int]:
         rows written, and how many of them have an error.
 
     Raises:
-        ScoreError: the run cannot begin or go on; `resume` goes on behind the last window that was written.
+        ScoreError, TableError: the run cannot begin or go on; `resume` goes on behind the last window that was written.
     """
     with ExitStack() as stack:
-        reader = stack.enter_context(closing(open_reader(job.source, job.column, job.to, job.window_rows)))
-        writer = open_writer(job.to, reader, job.added)
-        identity = _identity(job, reader, scorer)
+        reader = stack.enter_context(closing(job.reader))
+        if reader.names is not None:
+            job.added.check(reader.names)
+        writer = open_writer(job.to, reader, job.added.types)
+        identity = _identity(job, scorer)
         output = stack.enter_context(closing(_open_output(job, writer, identity)))
         pool = ThreadPoolExecutor(scorer.threads, thread_name_prefix="engine")
         stack.callback(pool.shutdown, cancel_futures=True)
@@ -71,6 +69,7 @@ def score(job: Job, scorer: Scorer) -> tuple[int, int]:
             if not output.whole:
                 _score_windows(job, scorer, pool, reader, writer, output, report)
             output.finish()
+            _show_warnings(reader, report)
         report.end(output.rows, output.errors, str(job.to.path or "standard output"))
         return output.rows, output.errors
 
@@ -88,6 +87,7 @@ def _score_windows(
         errors = sum(error is not None for error in added[job.added.prefix + "error"])
         output.commit(writer.encode(window, added), window.mark, len(window), errors)
         report.tell(output.rows, output.errors, window.fraction)
+        _show_warnings(reader, report)
 
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
         pending: deque[Future[None]] = deque()
@@ -98,6 +98,11 @@ def _score_windows(
                 pending.popleft().result()
         for each in pending:
             each.result()
+
+
+def _show_warnings(reader: Reader, report: Report) -> None:
+    while reader.warnings:
+        report.warn(reader.warnings.popleft())
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
@@ -115,22 +120,20 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
 
 def _open_output(job: Job, writer: Writer, identity: dict[str, Any]) -> Output:
     if job.to.path is not None:
-        return FileOutput.open(job.to.path, writer, job.to.gzipped, identity, resume=job.resume, force=job.force)
+        compress = None if job.to.kind == "parquet" else job.to.compress
+        return FileOutput.open(job.to.path, writer, compress, identity, resume=job.resume, force=job.force)
     if job.resume:
         raise ScoreError("--resume: expected -o with a name. What went to standard output cannot be gone on with.")
-    return StreamOutput(writer.header())
+    return StreamOutput(writer)
 
 
-def _identity(job: Job, reader: Reader, scorer: Scorer) -> dict[str, Any]:
+def _identity(job: Job, scorer: Scorer) -> dict[str, Any]:
     """Return what two runs must have in common to write the same bytes."""
     return {
-        "--column": job.column,
+        **job.reader.identity,
         "--tokens": job.added.tokens,
         "--explain-columns": job.added.explain,
         "--prefix": job.added.prefix,
         "model": f"{scorer.bundle.card.name} {scorer.bundle.card.version}",
-        "input format": job.source.kind,
-        "input": reader.fingerprint(),
-        "--window-rows": job.window_rows,
         "engine": scorer.identity,
     }

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from models.tables.table import Spelling
 from training.data import Corpus, LabelledTexts, load_corpus, load_imdb, load_table, split_corpus
 from training.errors import DataError
 
@@ -102,9 +103,11 @@ class TestTable:
         ("rows", "message"),
         [
             ([{"review": "x", "label": "a"}], r"expected a column 'text' \(--text-column\).*'review'"),
-            ([{"text": "x", "label": "a"}, {"text": None, "label": "b"}], "Row 1 has none"),
             ([{"text": "x", "label": "a"}, {"text": "y", "label": "a"}], "expected at least 2 labels"),
-            ([{"text": "x", "label": "a"}, {"text": "y", "label": "b"}], "cannot be split"),
+            (
+                [{"text": str(i), "label": "ab"[i < 9] if i else "mixed"} for i in range(20)],
+                "20% held out.*fewest texts: 'mixed' 1, 'b' 8, 'a' 11",
+            ),
         ],
     )
     def test_a_wrong_table_is_refused(self, tmp_path: Path, rows: list[dict[str, object]], message: str) -> None:
@@ -113,13 +116,78 @@ class TestTable:
 
     def test_an_unknown_format_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "a.xlsx").write_bytes(b"x")
-        with pytest.raises(DataError, match=r"expected the IMDB archive or folder, or a \.csv"):
+        with pytest.raises(DataError, match=r"expected a name that ends in \.csv, .*'a\.xlsx'"):
             load(tmp_path / "a.xlsx")
 
     def test_a_broken_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "a.parquet").write_bytes(b"not parquet")
-        with pytest.raises(DataError, match=r"a\.parquet: cannot be read"):
+        with pytest.raises(DataError, match=r"a\.parquet: expected a Parquet file"):
             load_table(tmp_path / "a.parquet", text_column="text", label_column="label")
+
+    @pytest.mark.parametrize(
+        ("name", "separator", "encoding", "end"),
+        [
+            ("a.csv", ",", "utf-8-sig", "\r\n"),
+            ("data[final].CSV", ";", "utf-8", "\n"),
+            ("a.csv", ",", "utf-8", "\r"),
+            ("a.tsv", "\t", "utf-16", "\n"),
+        ],
+    )
+    def test_every_spelling_gives_the_same_texts_and_labels(
+        self, tmp_path: Path, name: str, separator: str, encoding: str, end: str
+    ) -> None:
+        lines = ["text" + separator + "label", *(f"review {i}{separator}{['neg', 'pos'][i % 2]}" for i in range(40))]
+        (tmp_path / name).write_bytes((end.join(lines) + end).encode(encoding))
+        corpus = load(tmp_path / name)
+        assert sorted(corpus.train.texts + corpus.test.texts) == sorted(f"review {i}" for i in range(40))
+        assert corpus.label_names == ("neg", "pos")
+        assert not corpus.notes
+
+    @pytest.mark.parametrize("labels", [("NA", "yes"), ("false", "true"), ("1.0", "5.0"), ("nan", "null"), ("01", "1")])
+    def test_texts_and_labels_stay_as_they_stand(self, tmp_path: Path, labels: tuple[str, str]) -> None:
+        texts = ["null", "N/A", "true", *(f"{i}.50" for i in range(17))]
+        content = "".join(f"{text},{labels[i % 2]}\n" for i, text in enumerate(texts))
+        (tmp_path / "a.csv").write_text(f"text,label\n{content}")
+        corpus = load(tmp_path / "a.csv")
+        assert corpus.label_names == labels
+        assert sorted(corpus.train.texts + corpus.test.texts) == sorted(texts)
+
+    def test_rows_without_text_or_label_are_left_out_and_named(self, tmp_path: Path) -> None:
+        rows = [f"t{i},{'ab'[i % 2]}" for i in range(20)]
+        rows[2:2] = ["   ,a", ",b", "t,", "t,a,extra"]
+        (tmp_path / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+        corpus = load(tmp_path / "a.csv")
+        assert len(corpus.train) + len(corpus.test) == 20
+        [note] = corpus.notes
+        assert "left out 4 of 24 rows: line 4 (Expected a text" in note
+        assert "; line 7 (Expected 2 fields" in note
+        with pytest.raises(DataError, match=r"a\.csv: line 4: Expected a text"):
+            load_corpus(tmp_path / "a.csv", strict=True)
+
+    def test_labels_are_trimmed_and_that_is_said(self, tmp_path: Path) -> None:
+        rows = [f"t{i},{label}" for i, label in enumerate(["a", " a", "b ", "b", "A"] * 8)]
+        (tmp_path / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+        corpus = load(tmp_path / "a.csv")
+        assert corpus.label_names == ("A", "a", "b")
+        assert "around 16 labels" in corpus.notes[0]
+        assert "['A', 'a'] differ in case alone" in corpus.notes[1]
+
+    def test_bytes_that_do_not_decode_are_refused_unless_the_encoding_is_given(self, tmp_path: Path) -> None:
+        rows = [f"t{i},{('positif', 'négatif')[i % 2]}" for i in range(20)]
+        (tmp_path / "a.csv").write_bytes("\n".join(["text,label", *rows, ""]).encode("latin-1"))
+        with pytest.raises(DataError, match=r"line 3: .*byte 0xe9 at line 3, byte 5.*--encoding cp1252"):
+            load(tmp_path / "a.csv")
+        corpus = load_corpus(tmp_path / "a.csv", spelling=Spelling(encoding="latin-1"))
+        assert corpus.label_names == ("négatif", "positif")
+
+    def test_a_quote_that_swallows_rows_is_told_of(self, tmp_path: Path) -> None:
+        rows = [f"t{i}\t{'ab'[i % 2]}" for i in range(20)]
+        rows[4] = '"' + rows[4]
+        (tmp_path / "a.tsv").write_text("\n".join(["text\tlabel", *rows, ""]))
+        with pytest.raises(DataError, match=r"line 6 does not.*--no-quotes"):
+            load(tmp_path / "a.tsv")
+        corpus = load_corpus(tmp_path / "a.tsv", spelling=Spelling(quotes=False))
+        assert len(corpus.train) + len(corpus.test) == 20
 
 
 class TestSplits:

@@ -75,10 +75,13 @@ def test_a_run_that_is_killed_goes_on_and_its_bundle_is_measured(
     ("arguments", "message"),
     [
         (("train", "none.toml", "--data", "none"), "none.toml: expected a readable TOML file"),
-        (("evaluate", "none", "--data", "none.csv"), "none.csv: cannot be read"),
+        (("evaluate", "none", "--data", "none.csv"), "none.csv: expected a readable file"),
+        (("evaluate", "none", "--data", "data[/b].csv", "--text-column", "a[red]"), "columns ['a[red', '[/b]label']"),
     ],
 )
 def test_a_refusal_is_one_line_and_no_stack_trace(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "data[").mkdir()
+    (tmp_path / "data[" / "b].csv").write_text("a[red,[/b]label\nx,y\n")
     refused = subprocess.run(
         command(*arguments),
         capture_output=True,
@@ -96,12 +99,14 @@ def test_whatever_the_seed_of_a_run_its_own_table_is_measured_on_what_it_was_not
     config: Path, tmp_path: Path
 ) -> None:
     config.write_text(TOML.replace("epochs = 40", "epochs = 1"))
-    table, out, figures = tmp_path / "own.csv", tmp_path / "own", tmp_path / "figures.json"
+    table, out, figures = tmp_path / "own[1].csv", tmp_path / "b[1]" / "own", tmp_path / "figures.json"
     words = {"good": "fine lovely", "bad": "poor dire"}
     rows = [f"{words[label]} film number {i},{label}" for i in range(50) for label in words]
-    table.write_text("\n".join(["text,label", *rows]) + "\n")
+    table.write_text("\n".join(["text,label", ",good", *rows]) + "\n")
     trained = run("train", config, "--data", table, "--out", out, "--seed", "7")
     assert trained.returncode == 0, trained.stderr
+    assert "own[1].csv: left out 1 of 101 rows: line 2 (Expected a text" in trained.stderr
+    assert "b[1]/own (version" in trained.stderr
     measured = run("evaluate", out, "--data", table, "--json", figures)
     assert measured.returncode == 0, measured.stderr
     [one] = json.loads(figures.read_text())

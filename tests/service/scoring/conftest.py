@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from models.tables.columns import Chosen
+from models.tables.table import Spelling, open_reader, table_at
 from service.local import open_for_scoring
 from service.scoring.columns import Added
 from service.scoring.forward import Scorer
 from service.scoring.run import Job, score
-from service.scoring.tables import table_at
 from service.settings import Settings
 
 Score = Callable[..., tuple[int, int]]
@@ -28,9 +29,13 @@ def score_file(scorer: Scorer) -> Score:
     def score_file(source: Path | str, to: Path | str, **options: Any) -> tuple[int, int]:
         columns = {name: options.pop(name) for name in ("tokens", "explain", "prefix") if name in options}
         kind = options.pop("stream", "jsonl")
-        job = {"column": "text", "window_rows": 4, **options}
-        added = Added(scorer.bundle.card.labels, **columns)
-        tables = table_at(str(source), kind), table_at(str(to), kind)
-        return score(Job(*tables, added=added, **job), scorer)
+        spelling = Spelling(
+            **{name: options.pop(name) for name in ("encoding", "delimiter", "quotes") if name in options}
+        )
+        chosen = Chosen(options.pop("column", "text"), "--column")
+        window_rows = options.pop("window_rows", 4)
+        table = table_at(str(to), kind)
+        reader = open_reader(table_at(str(source), kind), chosen, spelling=spelling, window_rows=window_rows, to=table)
+        return score(Job(reader, table, Added(scorer.bundle.card.labels, **columns), **options), scorer)
 
     return score_file

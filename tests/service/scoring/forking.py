@@ -18,7 +18,7 @@ if __name__ == "__main__":
         "service.local",
         "service.http.observe",
         "service.scoring.run",
-        "service.scoring.tables",
+        "models.tables.table",
     ):
         import_module(module)
     for line in sys.stdin:

@@ -4,13 +4,10 @@ import csv
 import io
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from service.scoring.errors import ScoreError
-from service.scoring.tables import Table, open_reader
 from tests.service.running import ROOT
 from tests.service.scoring.conftest import Score
 from tests.service.scoring.test_run import write
@@ -86,8 +83,30 @@ def test_a_mistake_gives_a_one_line_error(
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
-def test_without_pyarrow_parquet_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "service.scoring.parquet_table", raising=False)
-    with pytest.raises(ScoreError, match=r"pyarrow.*heed\[cpu,parquet\]"):
-        open_reader(Table(tmp_path / "in.parquet", "parquet"), "text", Table(None, "jsonl"), 8)
+def test_a_wrong_column_and_an_existing_output_are_told_before_a_model_is_loaded(tmp_path: Path) -> None:
+    """There is no model at all."""
+    source, place = write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    (tmp_path / "there.csv").touch()
+    for arguments, expected in (
+        (["-o", str(place), "--column", "TEXT"], b"Nearly the same is 'text': --column text"),
+        (["-o", str(tmp_path / "there.csv")], b"already exists"),
+        (["-o", str(tmp_path / "out.txt")], b"an output that holds columns"),
+        (["-o", str(place)], b"Expected a folder of bundles"),
+    ):
+        done = heed(tmp_path / "none", "score", str(source), *arguments)
+        assert done.returncode == 2
+        assert expected in done.stderr
+
+
+def test_what_swallows_rows_is_told_and_how_the_file_is_spelled_may_be_given(models_dir: Path, tmp_path: Path) -> None:
+    source, place = tmp_path / "in.tsv", tmp_path / "out[1].csv"
+    source.write_bytes('text\tid\n"great d\xe9but\t1\ndull\t2\nends"\t3\n'.encode("latin-1"))
+    command = ("score", str(source), "-o", str(place), "--encoding", "latin-1")
+    done = heed(models_dir, *command)
+    assert b"warning: " in done.stderr
+    assert b"a quote at line 2 opens a field that goes on over the following lines, to line 4" in done.stderr
+    done = heed(models_dir, *command, "--no-quotes", "--delimiter", "tab", "--force")
+    assert done.returncode == 0, done.stderr
+    assert b"warning" not in done.stderr
+    assert b"out[1].csv" in done.stderr
+    assert [row["text"] for row in csv.DictReader(io.StringIO(place.read_text()))] == ['"great début', "dull", 'ends"']

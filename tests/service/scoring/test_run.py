@@ -4,6 +4,7 @@ import csv
 import datetime
 import decimal
 import gzip
+import io
 import itertools
 import json
 import math
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from models.tables.errors import TableError
 from service.local import LocalModel
 from service.scoring.errors import ScoreError
 from service.settings import Settings
@@ -25,38 +27,50 @@ ROWS = [
     for number in range(23)
 ]
 LABELS = ("negative", "positive")
-ADDED = ["label", "probability", "score_negative", "score_positive", "truncated", "error"]
+ADDED = ["label", "probability", "score_negative", "score_positive", "truncated", "warnings", "error"]
 
 
 def write(path: Path, rows: list[dict[str, Any]] = ROWS) -> Path:
-    kind = path.name.removesuffix(".gz").rpartition(".")[2]
-    open_it = gzip.open if path.name.endswith(".gz") else open
+    kind, _, compression = path.name.partition(".")[2].partition(".")
+    stream = io.StringIO(newline="")
+    content = b""
     if kind == "parquet":
-        pa.parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=10)
-        return path
-    with open_it(path, "wt", encoding="utf-8", newline="") as stream:
-        if kind == "jsonl":
-            stream.writelines(json.dumps(row) + "\n" for row in rows)
-        else:
-            writer = csv.DictWriter(stream, rows[0].keys(), delimiter="\t" if kind == "tsv" else ",")
-            writer.writeheader()
-            writer.writerows(rows)
+        sink = io.BytesIO()
+        pa.parquet.write_table(pa.Table.from_pylist(rows), sink, row_group_size=10)
+        content = sink.getvalue()
+    elif kind == "jsonl":
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
+    elif kind == "json":
+        json.dump(rows, stream, indent=1)
+    else:
+        writer = csv.DictWriter(stream, rows[0].keys(), delimiter="\t" if kind == "tsv" else ",")
+        writer.writeheader()
+        writer.writerows(rows)
+    content = content or stream.getvalue().encode()
+    if compression == "gz":
+        content = gzip.compress(content)
+    elif compression == "zst":
+        content = pa.Codec("zstd").compress(content, asbytes=True)
+    path.write_bytes(content)
     return path
 
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The rows, each value as the format has it."""
-    kind = path.name.removesuffix(".gz").rpartition(".")[2]
+    kind = path.name.partition(".")[2].partition(".")[0]
+    with pa.input_stream(path) as stream:  # decompresses by the suffix
+        content = stream.read()
     if kind == "parquet":
-        return pa.parquet.read_table(path).to_pylist()
-    open_it = gzip.open if path.name.endswith(".gz") else open
-    with open_it(path, "rt", encoding="utf-8", newline="") as stream:
-        if kind == "jsonl":
-            return [json.loads(line) for line in stream]
-        return list(csv.DictReader(stream, delimiter="\t" if kind == "tsv" else ","))
+        return pa.parquet.read_table(io.BytesIO(content)).to_pylist()
+    if kind == "json":
+        return json.loads(content)
+    text = io.StringIO(content.decode(), newline="")
+    if kind == "jsonl":
+        return [json.loads(line) for line in text]
+    return list(csv.DictReader(text, delimiter="\t" if kind == "tsv" else ","))
 
 
-KINDS = ("csv", "tsv.gz", "jsonl", "jsonl.gz", "csv.gz", "parquet")
+KINDS = ("csv", "tsv.gz", "jsonl", "csv.zst", "json", "parquet", "parquet.gz")
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(KINDS, KINDS)))
@@ -72,7 +86,7 @@ def test_every_format_becomes_every_other(score_file: Score, tmp_path: Path, bef
         assert float(row["probability"]) == max(scores)
         assert row["label"] == LABELS[scores.index(max(scores))]
         assert row["error"] in (None, "")
-    if "parquet" in before and "parquet" in after:
+    if before == after == "parquet":
         assert pa.parquet.read_schema(place).field("id").type == pa.int64()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"in.{before}", f"out.{after}"])
 
@@ -139,18 +153,20 @@ def test_a_bad_row_is_told_of_in_its_row_and_the_others_are_scored(score_file: S
         "Received an empty one",
         "Received a text with none",
         "the number 3",
-        "Expected a value 'text'",
+        "Received none",
         "Expected a JSON object",
         "at line 9",
-        "UTF-8",
+        "byte 0xe9 at line 10",
         "surrogate",
-        "Expected a value 'text'",
+        "Received none",
         None,
     ]
     for row, part in zip(rows, expected, strict=True):
         assert (row["error"] is None) if part is None else (part in row["error"])
         assert (row["label"] is None) == (row["probability"] is None) == (part is not None)
     assert [rows[0]["truncated"], rows[1]["truncated"], rows[-1]["truncated"]] == [False, None, True]
+    assert [rows[0]["warnings"], rows[1]["warnings"], rows[-1]["warnings"]] == [None, None, "truncated"]
+    assert rows[7]["text"] == "A dull film."  # of a broken row, what can be read
 
 
 def test_bad_rows_of_csv_keep_their_place(score_file: Score, tmp_path: Path) -> None:
@@ -201,8 +217,9 @@ def test_json_lines_become_columns_of_the_types_their_values_have(score_file: Sc
     kinds = {field.name: str(field.type) for field in table.schema if field.name not in ADDED}
     assert kinds == {
         **{"text": "string", "a": "int64", "b": "double", "c": "string", "d": "bool", "e": "string", "f": "string"},
-        **{"g": "double", "late": "string"},
+        **{"g": "string", "late": "string"},
     }
+    assert table["g"].to_pylist() == [None, str(2**70), None]
     assert table["late"].to_pylist() == [None, None, '{"x":"ü"}']
     assert table["e"].to_pylist() == ["1", "x", None]
     score_file(tmp_path / "in.jsonl", tmp_path / "out.csv")
@@ -233,16 +250,17 @@ def test_a_table_without_rows_stays_one(score_file: Score, tmp_path: Path, kind:
 
 MISTAKES = {
     "no column": ("in.csv", b"review\nfine\n", "expected a column 'text'.*'review'"),
-    "no name": ("in.jsonl", b'{"review": "fine"}\n', "expected rows with 'text'.*'review'"),
+    "no name": ("in.jsonl", b'{"review": "fine"}\n', "expected a column 'text'.*'review'"),
     "empty": ("in.csv", b"", "The input is empty"),
-    "twice the same name": ("in.csv", b"text,text\na,b\n", "different column names"),
-    "another encoding": ("in.csv", "text,ü\n".encode("utf-16"), "another encoding"),
+    "twice the chosen name": ("in.csv", b"text,text\na,b\n", "expected one column 'text'.*Received 2"),
+    "another encoding": ("in.csv", "text,ü\n".encode("latin-1"), "names cannot be read.*--encoding cp1252"),
+    "UTF-16 without a mark": ("in.csv", "text,n\n".encode("utf-16-le"), "--encoding utf-16-le"),
     "a quote that does not end": ("in.csv", b'text\nfine\n"fine\nfine\n', "line 3"),
-    "no gzip": ("in.csv.gz", b"text\nfine\n", "gzip"),
+    "a workbook": ("in.csv", b"PK\x03\x04rest", "Excel workbook"),
     "gzip that breaks off": ("in.csv.gz", gzip.compress(b"text\nfine\n")[:-9], "in.csv.gz"),
     "no Parquet": ("in.parquet", b"text\nfine\n", "expected a Parquet file"),
     "no table": ("in.xlsx", b"", r"\.jsonl.*'in.xlsx'"),
-    "compressed Parquet": ("in.parquet.gz", b"", "with .gz"),
+    "a document that breaks off": ("in.json", b'[{"text": "fine"}', "expected JSON.*the array does not end"),
 }
 
 
@@ -250,14 +268,14 @@ MISTAKES = {
 def test_an_input_that_cannot_be_read_is_told_in_a_line(score_file: Score, tmp_path: Path, mistake: str) -> None:
     name, content, expected = MISTAKES[mistake]
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ScoreError, match=expected):
+    with pytest.raises(TableError, match=expected):
         score_file(tmp_path / name, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_file_that_is_not_there(score_file: Score, tmp_path: Path) -> None:
     for name in ("in.csv", "in.jsonl", "in.parquet"):
-        with pytest.raises(ScoreError, match=name):
+        with pytest.raises(TableError, match=name):
             score_file(tmp_path / name, tmp_path / "out.csv")
     write(tmp_path / "in.csv")
     with pytest.raises(ScoreError, match="nowhere"):
@@ -266,5 +284,5 @@ def test_a_file_that_is_not_there(score_file: Score, tmp_path: Path) -> None:
 
 def test_a_column_that_is_no_text_is_refused(score_file: Score, tmp_path: Path) -> None:
     source = write(tmp_path / "in.parquet")
-    with pytest.raises(ScoreError, match=r"strings in column 'id'.*int64"):
+    with pytest.raises(TableError, match=r"strings in column 'id'.*int64"):
         score_file(source, tmp_path / "out.csv", column="id")
