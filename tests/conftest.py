@@ -5,6 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("heed", deadline=None)  # a busy machine is no fault
+settings.load_profile("heed")
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ def running_service(models_dir: Path, log_file: Path, **settings: str) -> Iterat
 
 
 def _wait_until_ready(service: RunningService) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and service.process.poll() is None:
         try:
             if all(httpx.get(f"{service.url}/{probe}").is_success for probe in ("readyz", "startupz")):
@@ -103,7 +103,7 @@ def client_of(app: FastAPI) -> Iterator[AppClient]:
 def ready_client_of(settings: Settings) -> Iterator[AppClient]:
     """Run the service with these settings, once all its models are loaded."""
     with client_of(create_app(settings)) as client:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while any((answer := client.get(probe)).status_code != 200 for probe in ("/readyz", "/startupz")):
             assert time.monotonic() < deadline, answer.text
             time.sleep(0.05)

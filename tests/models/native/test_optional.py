@@ -19,7 +19,7 @@ from service.settings import Settings
 import time
 settings = Settings(models_dir=Path(sys.argv[1]), batch_sizes=(1,), token_buckets=(64,), reload_seconds=0)
 with TestClient(create_app(settings)) as client:
-    for _ in range(600):
+    for _ in range(3000):
         if client.get("/readyz").status_code == 200:
             break
         time.sleep(0.1)

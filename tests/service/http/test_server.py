@@ -141,7 +141,7 @@ def post(body: bytes = b"hello", headers: str = "", path: str = "/echo", chunked
 
 def counted(client: AppClient, route: str, status: int) -> float:
     pattern = rf'^heed_requests_total\{{.*route="{route}",status="{status}"\}} (\S+)$'
-    return sum(float(value) for value in re.findall(pattern, client.get("/metrics").text, re.MULTILINE))
+    return sum(float(value) for value in re.findall(pattern, client.app.state.metrics.render().decode(), re.MULTILINE))
 
 
 def await_count(client: AppClient, route: str, status: int, expected: float) -> None:

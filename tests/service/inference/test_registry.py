@@ -110,7 +110,7 @@ async def test_it_starts_in_the_background_and_says_so(models_dir: Path, bundles
 
 
 async def test_a_new_version_takes_over_and_requests_finish_on_the_old_one(models_dir: Path, bundles: Path) -> None:
-    async with serving(models_dir, deadline_seconds=3.0) as registry:
+    async with serving(models_dir, deadline_seconds=15.0) as registry:
         old = registry.get(None)
         with capture_logs() as logs:
             install(bundles / "second/default", models_dir / "default")
