@@ -44,6 +44,13 @@ def pool(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor
     return Attended(pooled, weights, states, weights)
 
 
+def look_up(make: MakeLayer, config: ClassifierConfig, ids: Tensor, mask: Tensor) -> Attended:
+    """Attention over the n-grams of ids int32[batch, tokens]; each token's value is its share of the sum."""
+    pooled, weights, values = make("attention")(ids, mask=mask, return_attention_scores=True, return_values=True)
+    _, ones = MaskedPooling("sum", name="pooling")(values, mask=mask, return_attention_scores=True)
+    return Attended(pooled, weights, values, ones)
+
+
 def look(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
     """A map over the states as they are."""
     attended, scores = make("attention")(states, mask=mask, return_attention_scores=True)

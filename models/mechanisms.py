@@ -20,6 +20,7 @@ from models.layers import (
     MultiHead,
     MultiHeadAttention,
     MultiHeadSelfAttention,
+    NgramAttention,
     ResidualScaledDotProductAttention,
     ScaledDotProductAttention,
     ScaledDotProductSelfAttention,
@@ -38,10 +39,12 @@ class Mechanism:
     Attributes:
         layer: what does it.
         arguments: the layer's, where `ClassifierConfig.attention` gives none.
-        attend: applies such layers to states float[batch, tokens, features] and their mask bool[batch, tokens].
+        attend: applies such layers to states float[batch, tokens, features], or to ids int32[batch, tokens] if
+            `reads_ids`, and their mask bool[batch, tokens].
         attention_is: whether the token weights are exactly those by which the values are summed.
         token_weight_rule: how the mechanism's map reduces to one weight per token, in words.
         stacked: whether `attention` may also say `depth`, how many of the layers lie on each other.
+        reads_ids: whether it looks at the ids themselves, not at states of an embedding or encoder.
     """
 
     layer: type[keras.layers.Layer]
@@ -50,10 +53,11 @@ class Mechanism:
     attention_is: Literal["exact", "approximate"]
     token_weight_rule: str
     stacked: bool = False
+    reads_ids: bool = False
 
 
 def attend(config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
-    """Look at `states` float[batch, tokens, features] with the mechanism of `config`.
+    """Look at `states` float[batch, tokens, features], or at ids int32[batch, tokens], with the mechanism of `config`.
 
     Raises:
         ValueError: `config.attention` has an option that the mechanism's layer does not know, or a value it refuses.
@@ -192,5 +196,13 @@ MECHANISMS: dict[str, Mechanism] = {
         "approximate",
         _ROLLOUT,
         stacked=True,
+    ),
+    "ngram_attention": Mechanism(
+        NgramAttention,
+        lambda config: {"features": 1 if config.labels == 2 else config.labels},
+        attending.look_up,
+        "exact",
+        "each n-gram's weight, divided evenly among its tokens over all the places where it stands",
+        reads_ids=True,
     ),
 }

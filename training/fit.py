@@ -13,7 +13,7 @@ from training.batches import pad_batch, shuffled_batches
 from training.checkpoint import Checkpoint, Progress
 from training.config import TrainConfig
 from training.forward import compiled, predict_logits, trains_compiled
-from training.optimizer import make_adam
+from training.optimizer import TableAdagrad, make_adam
 from training.recurrence import with_fused_recurrence
 
 CHECKPOINT_SECONDS = 60.0
@@ -62,7 +62,8 @@ class Fit:
         self._compile = trains_compiled(config)
         # On TensorFlow another model of the same variables reads; on JAX a model that trains keeps them to itself.
         self._reader = self._net if keras.backend.backend() == "jax" else compiled(self._net)
-        self._embedding = model.get_layer(EMBEDDING)
+        layers = {layer.name: layer for layer in model.layers}
+        self._embedding = layers.get(EMBEDDING)
         self._config = config
         self._train = train
         self._validation = validation
@@ -92,14 +93,16 @@ class Fit:
 
     def _start_phase(self) -> None:
         phase = self._config.phases[self.progress.phase]
-        self._embedding.trainable = phase.train_embedding
+        if self._embedding is not None:
+            self._embedding.trainable = phase.train_embedding
+        rate = keras.optimizers.schedules.CosineDecay(
+            phase.learning_rate, self._batches * phase.epochs, alpha=_FINAL_RATE
+        )
+        ngrams = self._config.ngrams
         self._net.compile(
-            optimizer=make_adam(
-                keras.optimizers.schedules.CosineDecay(
-                    phase.learning_rate, self._batches * phase.epochs, alpha=_FINAL_RATE
-                ),
-                gradient_norm=self._config.gradient_norm,
-            ),
+            optimizer=TableAdagrad(rate, attention_rate=ngrams.attention_rate, pull=ngrams.pull)
+            if ngrams
+            else make_adam(rate, gradient_norm=self._config.gradient_norm),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             jit_compile=self._compile,

@@ -194,17 +194,16 @@ def _check_model(path: Path, card: BundleCard, tokenizer: Tokenizer, model: kera
             f"{path / MODEL_FILE}: expected outputs 'logits' and 'attention'. Received {sorted(outputs)}."
         )
     layers = {layer.name: layer for layer in model.layers}
+    reads_ids = card.mechanism in MECHANISMS and MECHANISMS[card.mechanism].reads_ids
     for name, expected_class in ((EMBEDDING, keras.layers.Embedding), (HEAD, LinearHead)):
-        if name == HEAD and "contributions" not in outputs:
+        if (name == HEAD and "contributions" not in outputs) or (name == EMBEDDING and reads_ids):
             continue
         if not isinstance(layers.get(name), expected_class):
             raise BundleError(
                 f"{path / MODEL_FILE}: expected a layer {name!r}, a {expected_class.__name__}. "
                 f"Received {type(layers[name]).__name__ if name in layers else 'no layer of that name'}."
             )
-    check_fit(
-        path,
-        ("labels of the model", len(card.labels), outputs["logits"].shape[-1]),
-        ("ids of the model", tokenizer.vocabulary_size, layers[EMBEDDING].input_dim),
-    )
+    check_fit(path, ("labels of the model", len(card.labels), outputs["logits"].shape[-1]))
+    if not reads_ids:
+        check_fit(path, ("ids of the model", tokenizer.vocabulary_size, layers[EMBEDDING].input_dim))
     check_config(path, card, tokenizer)
