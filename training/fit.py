@@ -13,7 +13,8 @@ from training.batches import pad_batch, shuffled_batches
 from training.checkpoint import Checkpoint, Progress
 from training.config import TrainConfig
 from training.forward import compiled, predict_logits, trains_compiled
-from training.optimizer import TableAdagrad, make_adam
+from training.ngrams import TableAdagrad
+from training.optimizer import make_adam
 from training.recurrence import with_fused_recurrence
 
 CHECKPOINT_SECONDS = 60.0

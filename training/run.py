@@ -20,7 +20,7 @@ from training.fit import EncodedTexts, Fit
 from training.forward import compiled, predict_logits, predict_tokens
 from training.material import Material, prepare
 from training.metrics import confusion, measure, reliability
-from training.naive_bayes import start_at_naive_bayes
+from training.ngrams import start_at_naive_bayes
 from training.report import Example, write_report
 from training.watcher import Watcher
 
@@ -61,7 +61,7 @@ def train(
     if material.vectors is not None:
         model.get_layer(EMBEDDING).set_weights([material.vectors])
     if config.ngrams:
-        start_at_naive_bayes(model, config.ngrams, material.train)
+        start_at_naive_bayes(model, config.ngrams, material.train.ids, material.train.labels)
 
     checkpoint = Checkpoint(work / "checkpoint.npz")
     fit = Fit(model, config, material.train, material.validation, checkpoint)

@@ -3,6 +3,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models.bundle.store import load_bundle
 from models.classifier import HEAD, build_classifier
@@ -11,8 +12,7 @@ from models.layers.ngram_attention import UNSEEN
 from tests.training.tiny_run import TINY, Silent
 from training.config import NgramsConfig, PhaseConfig, TrainConfig
 from training.data import Corpus, load_imdb
-from training.fit import EncodedTexts
-from training.naive_bayes import start_at_naive_bayes
+from training.ngrams import TableAdagrad, start_at_naive_bayes
 from training.run import train
 
 GOOD, FILM, DULL, ONCE = 2, 3, 4, 5
@@ -29,11 +29,11 @@ def started(labels: list[int], **config: float) -> tuple[keras.Model, list[np.nd
             attention={"longest": 1, "buckets": 1 << 20},
         )
     )
-    texts = EncodedTexts([np.array(text, np.int32) for text in TEXTS], np.array(labels, np.int32))
-    start_at_naive_bayes(model, NgramsConfig(**config), texts)
+    ids = [np.array(text, np.int32) for text in TEXTS]
+    start_at_naive_bayes(model, NgramsConfig(**config), ids, np.array(labels))
     layer = model.get_layer("attention")
-    ids = np.array([[GOOD, FILM, DULL, ONCE]], np.int32)
-    rows = np.asarray(layer.hashed(ids, ids != 0))[0]
+    each = np.array([[GOOD, FILM, DULL, ONCE]], np.int32)
+    rows = np.asarray(layer.hashed(each, each != 0))[0]
     return model, [np.asarray(weight)[rows] for weight in layer.weights[:2]]
 
 
@@ -54,6 +54,27 @@ def test_with_more_labels_each_is_one_against_the_rest() -> None:
     head = model.get_layer(HEAD)
     np.testing.assert_allclose(np.asarray(head.bias), np.log([0.25, 0.25, 0.5]), atol=1e-6)
     assert not head.trainable
+
+
+@pytest.mark.parametrize("pull", [0.0, 0.1])
+def test_adagrad_of_rows_is_adagrad_of_tables(pull: float) -> None:
+    """A row that a batch touches twice takes one step, and only rows that are touched are drawn back."""
+    start = np.arange(10, dtype=np.float32).reshape(5, 2)
+    values, attention = keras.Variable(start), keras.Variable(np.zeros(5, np.float32))
+    optimizer = TableAdagrad(0.5, attention_rate=0.1, pull=pull)
+    optimizer.build([values, attention])
+    rows, by = np.array([3, 1, 3]), np.array([[1.0, 2.0], [0.5, -1.0], [1.0, -4.0]], np.float32)
+    expected, sums = start.astype("float64"), np.full((5, 2), 1e-8)
+    for _ in range(3):
+        optimizer.apply([tf.IndexedSlices(by, rows), tf.IndexedSlices(by[:, 0], rows)])
+        gradient = np.zeros((5, 2))
+        np.add.at(gradient, rows, by)
+        gradient[[1, 3]] += pull * (expected - start)[[1, 3]]
+        sums += gradient**2
+        expected = expected - 0.5 * gradient / np.sqrt(sums)
+    np.testing.assert_allclose(np.asarray(values), expected, atol=1e-5)
+    steps = 0.5 * 0.1 * (1 + 1 / np.sqrt(2) + 1 / np.sqrt(3))
+    np.testing.assert_allclose(np.asarray(attention), [0, -steps, 0, -steps, 0], atol=1e-5)
 
 
 NGRAMS = TrainConfig(
