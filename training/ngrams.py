@@ -23,7 +23,7 @@ def start_at_naive_bayes(model: keras.Model, config: NgramsConfig, ids: Sequence
     The value of an n-gram is the log ratio of its rate among the texts of a label and among the others, as of Wang and
     Manning 2012; its attention logit is a part of the largest size of its values. N-grams that fewer than
     `config.min_count` texts hold have value 0 and get no attention. The head adds up the values of each label, and its
-    bias is the log of the labels' shares; it is not trained.
+    bias is the log of the labels' shares. The kernel of the head is not trained.
 
     Args:
         ids: int32[tokens] of each training text.
@@ -45,7 +45,7 @@ def start_at_naive_bayes(model: keras.Model, config: NgramsConfig, ids: Sequence
     attention = np.where(total[:, 0] < config.min_count, UNSEEN, config.start_attention * np.abs(ratios).max(axis=1))
     layer.set_weights([attention, ratios, *layer.get_weights()[2:]])
     head.set_weights([kernel, prior, *head.get_weights()[2:]])
-    head.trainable = False
+    head.kernel.trainable = False
 
 
 def ngram_counts(layer: NgramAttention, ids: Sequence[np.ndarray], of: np.ndarray, labels: int) -> np.ndarray:
@@ -64,13 +64,13 @@ def ngram_counts(layer: NgramAttention, ids: Sequence[np.ndarray], of: np.ndarra
 
 
 class TableAdagrad(keras.optimizers.Adagrad):
-    """Adagrad (Duchi et al. 2011) for the two tables of `NgramAttention`.
+    """Adagrad (Duchi et al. 2011) for the tables of `NgramAttention` and the bias of its head.
 
-    A batch touches few of the rows. On TensorFlow no other row costs time; elsewhere the update passes over all.
+    A batch touches few rows of a table. On TensorFlow no other row costs time; elsewhere the update passes over all.
 
     Args:
         learning_rate: of the values.
-        attention_rate: learning rate of the attention logits, as a part of that of the values.
+        attention_rate: learning rate of the attention logits and of the bias, as a part of that of the values.
         pull: gradient that draws a value back, as a part of its distance from where it was when training began.
     """
 
@@ -84,20 +84,19 @@ class TableAdagrad(keras.optimizers.Adagrad):
         if self.built:
             return
         super().build(variables)
-        self._starts = [
-            self.add_variable_from_reference(variable, name="start") if _holds_values(variable) else None
-            for variable in variables
-        ]
-        for variable, start in zip(variables, self._starts, strict=True):
+        self._starts: list[keras.Variable | None] = []
+        for variable in variables:
+            start = self.add_variable_from_reference(variable, name="start") if len(variable.shape) == 2 else None
             if start is not None:
                 start.assign(variable)
+            self._starts.append(start)
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
-        """One table, in place."""
+        """Update one variable in place."""
         position = self._get_variable_index(variable)
         start, accumulator = self._starts[position], self._accumulators[position]
-        rate = ops.cast(learning_rate, variable.dtype) * (1.0 if _holds_values(variable) else self.attention_rate)
-        if keras.backend.backend() == "tensorflow":
+        rate = ops.cast(learning_rate, variable.dtype) * (self.attention_rate if start is None else 1.0)
+        if hasattr(gradient, "indices"):
             _update_rows(gradient, variable, accumulator, start, rate, self.pull)
             return
         if start is not None:
@@ -106,12 +105,8 @@ class TableAdagrad(keras.optimizers.Adagrad):
         self.assign_sub(variable, rate * gradient / ops.sqrt(accumulator))
 
 
-def _holds_values(variable: keras.Variable) -> bool:
-    return len(variable.shape) == 2
-
-
 def _update_rows(gradient: Any, variable: Any, accumulator: Any, start: Any, rate: Any, pull: float) -> None:
-    """Adagrad on the rows of `gradient`, a `tf.IndexedSlices` in which a row may stand several times."""
+    """Update the rows of `gradient`, a `tf.IndexedSlices` in which a row may stand several times."""
     import tensorflow as tf
 
     rows, place = tf.unique(gradient.indices)

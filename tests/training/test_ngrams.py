@@ -53,11 +53,12 @@ def test_with_more_labels_each_is_one_against_the_rest() -> None:
     np.testing.assert_allclose(attention[2], 0.3 * np.log(10 / 3), atol=1e-6)
     head = model.get_layer(HEAD)
     np.testing.assert_allclose(np.asarray(head.bias), np.log([0.25, 0.25, 0.5]), atol=1e-6)
-    assert not head.trainable
+    assert [weight.name for weight in head.trainable_weights] == ["bias"]
 
 
+@pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("pull", [0.0, 0.1])
-def test_adagrad_of_rows_is_adagrad_of_tables(pull: float) -> None:
+def test_adagrad_of_rows_is_adagrad_of_tables(pull: float, sparse: bool) -> None:
     """A row that a batch touches twice takes one step, and only rows that are touched are drawn back."""
     start = np.arange(10, dtype=np.float32).reshape(5, 2)
     values, attention = keras.Variable(start), keras.Variable(np.zeros(5, np.float32))
@@ -66,7 +67,8 @@ def test_adagrad_of_rows_is_adagrad_of_tables(pull: float) -> None:
     rows, by = np.array([3, 1, 3]), np.array([[1.0, 2.0], [0.5, -1.0], [1.0, -4.0]], np.float32)
     expected, sums = start.astype("float64"), np.full((5, 2), 1e-8)
     for _ in range(3):
-        optimizer.apply([tf.IndexedSlices(by, rows), tf.IndexedSlices(by[:, 0], rows)])
+        slices = [tf.IndexedSlices(by, rows, [5, 2]), tf.IndexedSlices(by[:, 0], rows, [5])]
+        optimizer.apply(slices if sparse else [tf.convert_to_tensor(each) for each in slices])
         gradient = np.zeros((5, 2))
         np.add.at(gradient, rows, by)
         gradient[[1, 3]] += pull * (expected - start)[[1, 3]]
