@@ -44,6 +44,13 @@ def pooling(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Ten
     return Attended(pooled, weights, states, weights)
 
 
+def ngrams(make: MakeLayer, config: ClassifierConfig, ids: Tensor, mask: Tensor) -> Attended:
+    """Attend over the n-grams of ids int32[batch, tokens]; each token's value is its share of the sum."""
+    pooled, weights, values = make("attention")(ids, mask=mask, return_attention_scores=True, return_values=True)
+    _, ones = MaskedPooling("sum", name="pooling")(values, mask=mask, return_attention_scores=True)
+    return Attended(pooled, weights, values, ones)
+
+
 def self_attention(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
     """Apply a map to the states."""
     attended, scores = make("attention")(states, mask=mask, return_attention_scores=True)

@@ -11,7 +11,7 @@ from models.layers import (
     TrainablePositionEmbedding,
 )
 from models.masking import Tensor
-from models.mechanisms import attend
+from models.mechanisms import MECHANISMS, attend
 from models.tokenizer import PAD_ID
 
 HEAD = "head"
@@ -34,13 +34,7 @@ def build_classifier(config: ClassifierConfig) -> keras.Model:
     """
     ids = keras.Input((None,), dtype="int32", name="ids")
     mask = PaddingMask(PAD_ID, name=MASK)(ids)
-    states = keras.layers.Embedding(config.vocabulary_size, config.embedding_dim, name=EMBEDDING)(ids)
-    if config.embedding_dropout:
-        states = keras.layers.SpatialDropout1D(config.embedding_dropout, name="embedding_dropout")(states)
-    if config.token_dropout:
-        states = keras.layers.Dropout(config.token_dropout, noise_shape=(None, None, 1), name="token_dropout")(states)
-    states = _place(config, states, mask)  # [batch, tokens, features]
-    states = _encode(config, states, mask)  # [batch, tokens, features]
+    states = ids if MECHANISMS[config.mechanism].reads_ids else _states(config, ids, mask)
     attended = attend(config, states, mask)
     if attended.values is None:
         dropped = keras.layers.Dropout(config.dropout, dtype="float32", name="dropout")(attended.pooled)
@@ -63,6 +57,16 @@ def without_cudnn(model: keras.Model) -> keras.Model:
                 one_way.use_cudnn = False
                 one_way.supports_jit = True
     return model
+
+
+def _states(config: ClassifierConfig, ids: Tensor, mask: Tensor) -> Tensor:
+    """The states that the attention looks at: float[batch, tokens, features]."""
+    states = keras.layers.Embedding(config.vocabulary_size, config.embedding_dim, name=EMBEDDING)(ids)
+    if config.embedding_dropout:
+        states = keras.layers.SpatialDropout1D(config.embedding_dropout, name="embedding_dropout")(states)
+    if config.token_dropout:
+        states = keras.layers.Dropout(config.token_dropout, noise_shape=(None, None, 1), name="token_dropout")(states)
+    return _encode(config, _place(config, states, mask), mask)
 
 
 def _place(config: ClassifierConfig, states: Tensor, mask: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ Mechanism = Literal[
     "keras_multi_head_attention",
     "keras_group_query_attention",
     "transformer",
+    "ngram_attention",
 ]
 Position = Literal["none", "sinusoidal", "trainable"]
 Merge = Literal["add", "concat"]
@@ -34,6 +35,8 @@ Pooling = Literal["mean", "sum"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierConfig:
     """ids -> embedding -> position -> encoder -> attention -> pooling -> linear head.
+
+    `ngram_attention` reads the ids themselves: ids -> attention -> linear head.
 
     Attributes:
         vocabulary_size: ids of the embedding, including padding and unknown.
@@ -99,6 +102,11 @@ class ClassifierConfig:
                 raise ValueError(f"Expected {name} of at least {least}. Received {getattr(self, name)}.")
         if not isinstance(self.attention, dict):
             raise ValueError(f"Expected attention to be a table of options. Received {self.attention!r}.")
+        if self.mechanism == "ngram_attention" and (self.encoder, self.position) != ("none", "none"):
+            raise ValueError(
+                "Expected encoder 'none' and position 'none' with ngram_attention, which reads ids. "
+                f"Received {self.encoder!r} and {self.position!r}."
+            )
         if self.kernel_size % 2 == 0:
             raise ValueError(f"Expected kernel_size to be odd. Received {self.kernel_size}.")
         for name in ("embedding_dropout", "token_dropout", "recurrent_inputs_dropout", "dropout"):

@@ -19,6 +19,7 @@ from models.layers import (
     MultiHead,
     MultiHeadAttention,
     MultiHeadSelfAttention,
+    NgramAttention,
     ResidualScaledDotProductAttention,
     ScaledDotProductAttention,
     ScaledDotProductSelfAttention,
@@ -44,11 +45,13 @@ class Mechanism:
     """An attention mechanism.
 
     Attributes:
-        attend: applies such layers to states float[batch, tokens, features] and their mask bool[batch, tokens].
+        attend: applies such layers to states float[batch, tokens, features], or to ids int32[batch, tokens] if
+            `reads_ids`, and their mask bool[batch, tokens].
         arguments: default arguments of the layer.
         attention_is: "exact" if the token weights are the coefficients of the summed values.
         token_weight_rule: describes how the map reduces to one weight per token.
         stacked: takes the option `depth`, the number of stacked layers.
+        reads_ids: attends over the ids themselves, not over states of an embedding or encoder.
     """
 
     layer: type[keras.layers.Layer]
@@ -57,6 +60,7 @@ class Mechanism:
     attention_is: Literal["exact", "approximate"] = "exact"
     token_weight_rule: str = _COLUMNS
     stacked: bool = False
+    reads_ids: bool = False
 
 
 def attend(config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:
@@ -149,5 +153,13 @@ MECHANISMS: dict[str, Mechanism] = {
     ),
     "transformer": Mechanism(
         TransformerBlock, attending.transformer, lambda config: {"num_heads": 4}, "approximate", _ROLLOUT, stacked=True
+    ),
+    "ngram_attention": Mechanism(
+        NgramAttention,
+        attending.ngrams,
+        lambda config: {"features": 1 if config.labels == 2 else config.labels},
+        "exact",
+        "each n-gram's weight, divided evenly among its tokens over all its occurrences",
+        reads_ids=True,
     ),
 }

@@ -36,6 +36,15 @@ class VectorsConfig(_Section):
     epochs: int = Field(4, ge=1)
 
 
+class NgramsConfig(_Section):
+    """How an attention over n-grams starts, and how its tables are trained."""
+
+    min_count: int = Field(2, ge=1, description="n-grams that fewer training texts hold are left out")
+    start_attention: float = Field(0.3, ge=0, description="attention logit at the start, of the size of the values")
+    attention_rate: float = Field(0.1, ge=0, description="learning rate of the attention logits, of that of the values")
+    pull: float = Field(1e-6, ge=0, description="gradient that draws a value back, of its distance from its start")
+
+
 class PhaseConfig(_Section):
     """A phase of training."""
 
@@ -54,6 +63,9 @@ class TrainConfig(_Section):
     gradient_norm: float = Field(1.0, gt=0, description="clip gradients to this global norm")
     data: DataConfig = DataConfig()
     vectors: VectorsConfig | Literal[False] = False
+    ngrams: NgramsConfig | Literal[False] = Field(
+        False, description="for the mechanism ngram_attention alone", exclude_if=lambda ngrams: not ngrams
+    )
     model: dict[str, Any] = Field(
         default_factory=dict, description="arguments of `ClassifierConfig`, except those the data determines"
     )
@@ -66,6 +78,12 @@ class TrainConfig(_Section):
             raise ValueError(f"Expected no key that the data determines. Received {derived}.")
         attention_layer(ClassifierConfig.from_dict({**model, **_SET_BY_THE_DATA}))  # rejects unknown options
         return model
+
+    @model_validator(mode="after")
+    def _has_ngrams_for_their_mechanism(self) -> Self:
+        if bool(self.ngrams) != (self.model.get("mechanism") == "ngram_attention"):
+            raise ValueError("Expected a table [ngrams] with the mechanism ngram_attention, and with no other.")
+        return self
 
     @model_validator(mode="after")
     def _knows_every_position(self) -> Self:

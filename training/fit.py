@@ -10,6 +10,7 @@ from models.classifier import EMBEDDING
 from training.batches import EncodedTexts, for_prediction, pad_batch, predict_logits, shuffled_batches
 from training.checkpoint import Checkpoint, RunState
 from training.config import TrainConfig
+from training.ngrams import TableAdagrad
 from training.progress import Progress
 from training.speedups import trains_with_xla, with_fused_lstm
 
@@ -42,7 +43,7 @@ class Fit:
         self._model = with_fused_lstm(keras.Model(model.input, model.output["logits"]))
         # On JAX a training model keeps the current weights to itself, so it has to predict as well.
         self._forward = self._model if keras.backend.backend() == "jax" else for_prediction(self._model)
-        self._embedding = model.get_layer(EMBEDDING)
+        self._embedding = next((layer for layer in model.layers if layer.name == EMBEDDING), None)
         self._config = config
         self._train = train
         self._validation = validation
@@ -74,12 +75,16 @@ class Fit:
         if self.state.phase == len(self._config.phases):
             return
         phase = self._config.phases[self.state.phase]
-        self._embedding.trainable = phase.train_embedding
+        if self._embedding is not None:
+            self._embedding.trainable = phase.train_embedding
         rate = keras.optimizers.schedules.CosineDecay(
             phase.learning_rate, self._batches * phase.epochs, alpha=_FINAL_RATE
         )
+        ngrams = self._config.ngrams
         self._model.compile(
-            optimizer=keras.optimizers.Adam(rate, global_clipnorm=self._config.gradient_norm),
+            optimizer=TableAdagrad(rate, attention_rate=ngrams.attention_rate, pull=ngrams.pull)
+            if ngrams
+            else keras.optimizers.Adam(rate, global_clipnorm=self._config.gradient_norm),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             jit_compile=trains_with_xla(self._config),

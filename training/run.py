@@ -18,6 +18,7 @@ from training.config import TrainConfig
 from training.data import Corpus, Splits, label_counts
 from training.fit import Fit
 from training.metrics import confusion, measure, reliability
+from training.ngrams import start_at_naive_bayes
 from training.prepare import Prepared, prepare
 from training.progress import Progress
 from training.report import Example, write_report
@@ -67,6 +68,8 @@ def train(
     model = build_classifier(architecture)
     if prepared.vectors is not None:
         model.get_layer(EMBEDDING).set_weights([prepared.vectors])
+    if config.ngrams:
+        start_at_naive_bayes(model, config.ngrams, prepared.train.ids, prepared.train.labels)
     fit = Fit(model, config, prepared.train, validation, Checkpoint(work / "checkpoint.npz"))
     processor_started = time.process_time()
     fit.run(progress, resume=resume)

@@ -265,8 +265,9 @@ def _check_model(path: Path, card: BundleCard, tokenizer: Tokenizer, model: kera
             f"{path / MODEL_FILE}: expected outputs 'logits' and 'attention'. Received {sorted(outputs)}."
         )
     layers = {layer.name: layer for layer in model.layers}
+    reads_ids = card.mechanism in MECHANISMS and MECHANISMS[card.mechanism].reads_ids
     for name, expected_class in ((EMBEDDING, keras.layers.Embedding), (HEAD, LinearHead)):
-        if name == HEAD and "contributions" not in outputs:
+        if (name == HEAD and "contributions" not in outputs) or (name == EMBEDDING and reads_ids):
             continue
         if not isinstance(layers.get(name), expected_class):
             raise BundleError(
@@ -276,7 +277,8 @@ def _check_model(path: Path, card: BundleCard, tokenizer: Tokenizer, model: kera
     check_fit(
         path,
         ("labels of the model", len(card.labels), outputs["logits"].shape[-1]),
-        ("ids of the model", tokenizer.vocabulary_size, layers[EMBEDDING].input_dim),
         ("labels in config", len(card.labels), card.config.get("labels")),
         ("ids in config", tokenizer.vocabulary_size, card.config.get("vocabulary_size")),
     )
+    if not reads_ids:
+        check_fit(path, ("ids of the model", tokenizer.vocabulary_size, layers[EMBEDDING].input_dim))

@@ -12,6 +12,7 @@ from models.layers.masked_pooling import MaskedPooling
 from models.layers.multi_head import MultiHead
 from models.layers.multi_head_attention import MultiHeadAttention
 from models.layers.multi_head_self_attention import MultiHeadSelfAttention
+from models.layers.ngram_attention import NgramAttention
 from models.layers.padding_mask import PaddingMask
 from models.layers.positions import SinusoidalPositionEmbedding, TrainablePositionEmbedding
 from models.layers.remove_mask import RemoveMask
@@ -40,6 +41,7 @@ __all__ = [
     "MultiHead",
     "MultiHeadAttention",
     "MultiHeadSelfAttention",
+    "NgramAttention",
     "PaddingMask",
     "RemoveMask",
     "ResidualScaledDotProductAttention",

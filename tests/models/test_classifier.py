@@ -19,7 +19,8 @@ from tests.layer_checks import to_numpy
 
 VOCABULARY, LONGEST, BATCH = 12, 6, 4
 TEMPERATURE = 1.7
-POOLS_BY_ITSELF = ("additive_pooling", "seq_weighted")
+POOLS_BY_ITSELF = ("additive_pooling", "seq_weighted", "ngram_attention")
+READS_IDS = "ngram_attention"  # takes no encoder, and its values are not those of an embedding
 # Every mechanism with defaults, and with each option that changes its map.
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {mechanism: (mechanism, {}) for mechanism in MECHANISMS} | {
     "elementwise_positions": ("elementwise", {"attention": {"max_length": LONGEST}}),
@@ -49,6 +50,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {mechanism: (mechanism, {}) for
         "transformer",
         {"position": "sinusoidal", "attention": {"num_heads": 2, "depth": 2, "norm": "pre", "window": 2}},
     ),
+    "ngram_attention": ("ngram_attention", {"attention": {"buckets": 1 << 10}}),
     "transformer_causal": ("transformer", {"attention": {"num_heads": 2, "causal": True}}),
 }
 # Their outputs are transformed further, so they have no contributions.
@@ -58,7 +60,12 @@ ENCODERS = ("convolution", "bilstm", "bigru")
 ARCHITECTURES = [
     *((options, "none", "mean", 2) for options in OPTIONS),
     *(
-        (options, ENCODERS[place % 3], "mean" if OPTIONS[options][0] in POOLS_BY_ITSELF else "sum", 3)
+        (
+            options,
+            "none" if OPTIONS[options][0] == READS_IDS else ENCODERS[place % 3],
+            "mean" if OPTIONS[options][0] in POOLS_BY_ITSELF else "sum",
+            3,
+        )
         for place, options in enumerate(OPTIONS)
     ),
     *product(("additive_pooling",), ENCODERS, ("mean",), (2,)),
@@ -210,7 +217,7 @@ def test_every_mechanism_describes_its_weights() -> None:
 EXACT = [options for options, (mechanism, _) in OPTIONS.items() if MECHANISMS[mechanism].attention_is == "exact"]
 
 
-@pytest.mark.parametrize("options", EXACT)
+@pytest.mark.parametrize("options", [options for options in EXACT if OPTIONS[options][0] != READS_IDS])
 def test_exact_attention_gives_the_coefficients_of_the_values(options: str) -> None:
     """logits = W^T (sum of attention times values) + b."""
     model, _ = classifier(options, "none", "mean", 3)
@@ -250,7 +257,7 @@ def test_mixed_precision_gives_float32_answers_near_the_exact_ones(mechanism: An
     exact = classifier(mechanism, "none", "mean", 2)[0]
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        mixed = build_classifier(small(mechanism=mechanism))
+        mixed = build_classifier(small(mechanism=mechanism, **OPTIONS[mechanism][1]))
     finally:
         keras.config.set_dtype_policy("float32")
     mixed.set_weights(exact.get_weights())

@@ -1,0 +1,123 @@
+"""How an attention over n-grams is trained: its start at Naive Bayes, and Adagrad for its tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from models.classifier import HEAD
+from models.layers.ngram_attention import UNSEEN, NgramAttention
+from models.masking import Tensor
+from models.tokenizer import PAD_ID
+from training.batches import batches_by_length, pad_batch
+from training.config import NgramsConfig
+
+_BATCH = 128
+
+
+def start_at_naive_bayes(model: keras.Model, config: NgramsConfig, ids: Sequence[np.ndarray], of: np.ndarray) -> None:
+    """Set the weights of a classifier of the mechanism `ngram_attention` from counts over the training texts.
+
+    The value of an n-gram is the log ratio of its rate among the texts of a label and among the others, as of Wang and
+    Manning 2012; its attention logit is a part of the largest size of its values. N-grams that fewer than
+    `config.min_count` texts hold have value 0 and get no attention. The head adds up the values of each label, and its
+    bias is the log of the labels' shares. The kernel of the head is not trained.
+
+    Args:
+        ids: int32[tokens] of each training text.
+        of: int[texts], the label of each.
+    """
+    layer, head = model.get_layer("attention"), model.get_layer(HEAD)
+    labels = head.labels
+    texts = np.bincount(of, minlength=labels)  # int[labels]
+    counts = ngram_counts(layer, ids, of, labels)  # int[buckets, labels]
+    total = counts.sum(axis=1, keepdims=True)
+    ratios = np.log((counts + 1) / (texts + 2)) - np.log((total - counts + 1) / (texts.sum() - texts + 2))
+    ratios[total[:, 0] < config.min_count] = 0
+    prior = np.log(np.maximum(texts, 1) / len(of))
+    if labels == 2:
+        ratios = ratios[:, 1:]
+        kernel = np.array([[-0.5, 0.5]])
+    else:
+        kernel = np.eye(labels)
+    attention = np.where(total[:, 0] < config.min_count, UNSEEN, config.start_attention * np.abs(ratios).max(axis=1))
+    layer.set_weights([attention, ratios, *layer.get_weights()[2:]])
+    head.set_weights([kernel, prior, *head.get_weights()[2:]])
+    head.kernel.trainable = False
+
+
+def ngram_counts(layer: NgramAttention, ids: Sequence[np.ndarray], of: np.ndarray, labels: int) -> np.ndarray:
+    """How many texts of each label hold the n-grams of each bucket: int[buckets, labels]."""
+    counts = np.zeros((labels, layer.buckets + 1), np.int64)  # the last one for places without an n-gram
+    found: list[list[np.ndarray]] = [[] for _ in range(labels)]
+    for positions in batches_by_length(np.array([len(text) for text in ids]), _BATCH):
+        batch = pad_batch([ids[i] for i in positions])
+        grams = np.sort(ops.convert_to_numpy(layer.hashed(batch, batch != PAD_ID)), axis=1)
+        grams[:, 1:][grams[:, 1:] == grams[:, :-1]] = layer.buckets  # a text counts once
+        for label in range(labels):
+            found[label].append(grams[of[positions] == label].ravel())
+    for label in range(labels):
+        counts[label] = np.bincount(np.concatenate(found[label]), minlength=layer.buckets + 1)
+    return counts[:, :-1].T
+
+
+class TableAdagrad(keras.optimizers.Adagrad):
+    """Adagrad (Duchi et al. 2011) for the tables of `NgramAttention` and the bias of its head.
+
+    A batch touches few rows of a table. On TensorFlow no other row costs time; elsewhere the update passes over all.
+
+    Args:
+        learning_rate: of the values.
+        attention_rate: learning rate of the attention logits and of the bias, as a part of that of the values.
+        pull: gradient that draws a value back, as a part of its distance from where it was when training began.
+    """
+
+    def __init__(self, learning_rate: Any, *, attention_rate: float, pull: float) -> None:
+        super().__init__(learning_rate, initial_accumulator_value=1e-8, epsilon=0.0, name="adagrad")
+        self.attention_rate = attention_rate
+        self.pull = pull
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Remember where the values start."""
+        if self.built:
+            return
+        super().build(variables)
+        self._starts: list[keras.Variable | None] = []
+        for variable in variables:
+            start = self.add_variable_from_reference(variable, name="start") if len(variable.shape) == 2 else None
+            if start is not None:
+                start.assign(variable)
+            self._starts.append(start)
+
+    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
+        """Update one variable in place."""
+        position = self._get_variable_index(variable)
+        start, accumulator = self._starts[position], self._accumulators[position]
+        rate = ops.cast(learning_rate, variable.dtype) * (self.attention_rate if start is None else 1.0)
+        if hasattr(gradient, "indices"):
+            _update_rows(gradient, variable, accumulator, start, rate, self.pull)
+            return
+        if start is not None:
+            gradient = gradient + ops.where(gradient != 0, self.pull * (variable - start), 0.0)
+        self.assign_add(accumulator, ops.square(gradient))
+        self.assign_sub(variable, rate * gradient / ops.sqrt(accumulator))
+
+
+def _update_rows(gradient: Any, variable: Any, accumulator: Any, start: Any, rate: Any, pull: float) -> None:
+    """Update the rows of `gradient`, a `tf.IndexedSlices` in which a row may stand several times."""
+    import tensorflow as tf
+
+    rows, place = tf.unique(gradient.indices)
+    summed = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
+    if start is not None:
+        summed += pull * (tf.gather(variable, rows) - tf.gather(start.value, rows))
+    tf.raw_ops.ResourceSparseApplyAdagradV2(
+        var=variable.handle,
+        accum=accumulator.value.handle,
+        lr=rate,
+        epsilon=0.0,
+        grad=summed,
+        indices=rows,
+    )
