@@ -74,11 +74,13 @@ def _open_keras(path: Path, settings: Settings) -> tuple[BundleParts, Engine]:
 
 
 def _open_onnx(path: Path, settings: Settings) -> tuple[BundleParts, Engine]:
+    if settings.native and (engine := _native_engine(parts := read_bundle_parts(path), settings)):
+        return parts, engine
+
+    # Not before: ONNX Runtime costs time and memory that a kernel does without.
     from models.bundle.onnx.bundle import load_onnx_bundle
     from service.inference.onnx_engine import OnnxEngine
 
-    if settings.native and (engine := _native_engine(parts := read_bundle_parts(path), settings)):
-        return parts, engine
     bundle = load_onnx_bundle(path)
     return bundle, OnnxEngine(bundle, buckets=settings.token_buckets)
 
