@@ -178,7 +178,7 @@ def test_bad_rows_of_csv_keep_their_place(score_file: Score, tmp_path: Path) -> 
     rows = read(tmp_path / "out.csv")
     assert [row["n"] for row in rows] == ["1", "2", "3", " dull film.", "", "7"]
     assert [row["text"] for row in rows] == ["A dull film.", "", "caf\ufffd", "A dull", "short", "two\r\nlines"]
-    for row, part in zip(rows, ["", "empty one", "at line 4", "Received 3 at line 5", "Received 1", ""], strict=True):
+    for row, part in zip(rows, ["", "empty one", "at line 4", "Received 3, at line 5", "Received 1", ""], strict=True):
         assert part in row["error"]
         assert bool(row["label"]) is not bool(part)
 
