@@ -18,10 +18,10 @@ from rich.text import Text
 from models.bundle.store import BundleError, export_bundle
 from models.tables.errors import TableError
 from models.tables.table import Spelling
+from training import TrainingError
 from training.config import read_config
 from training.data import Corpus, load_corpus
 from training.download import IMDB_DIGESTS, IMDB_URL, download
-from training.errors import TrainingError
 from training.evaluate import Evaluation, evaluate
 from training.progress import ConsoleProgress
 from training.run import train

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from training.errors import ResumeError
+from training import ResumeError
 
 
 @dataclass(slots=True)

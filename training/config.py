@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from models.config import ClassifierConfig
 from models.mechanisms import attention_layer
-from training.errors import ConfigError
+from training import ConfigError
 
 _SET_BY_THE_DATA = {"vocabulary_size": 3, "labels": 2}  # smallest values, to check the rest with
 

@@ -14,7 +14,7 @@ from models.tables.columns import Chosen
 from models.tables.errors import TableError
 from models.tables.source import EncodingFault
 from models.tables.table import AS_NAMED, Spelling, open_reader, table_at
-from training.errors import DataError
+from training import DataError
 
 IMDB_LABELS = {"neg": "negative", "pos": "positive"}
 OWN_TEST_SHARE = 0.2

@@ -8,9 +8,9 @@ import numpy as np
 
 from models.bundle.store import BundleCard, load_bundle
 from models.calibration import probabilities
+from training import DataError
 from training.batches import encode_texts, for_prediction, predict_logits
 from training.data import Corpus
-from training.errors import DataError
 from training.metrics import measure
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from benchmarks.records import Records
 from benchmarks.zoo.rows import BASELINE, config_file
 from models.bundle.store import Bundle, load_bundle
+from training import ResumeError
 from training.batches import for_prediction, predict_tokens
 from training.config import TrainConfig, read_config
 from training.data import Corpus, load_corpus
-from training.errors import ResumeError
 from training.prepare import Prepared, prepare
 from training.run import run_identity, train
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from training import ConfigError
 from training.config import TrainConfig, read_config
-from training.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 MINIMAL = 'name = "x"\n[[phases]]\nepochs = 1\nlearning_rate = 1e-3\n'

@@ -9,8 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from models.tables.table import Spelling
+from training import DataError
 from training.data import Corpus, LabelledTexts, load_corpus, load_imdb, load_table, split_corpus
-from training.errors import DataError
 
 
 def archive(folder: Path, file: Path) -> Path:

@@ -6,8 +6,8 @@ import pytest
 import training.fit
 from models.bundle.store import Bundle, load_bundle
 from tests.training.tiny_run import TINY, RecordedProgress
+from training import ResumeError
 from training.data import Corpus, load_imdb
-from training.errors import ResumeError
 from training.evaluate import evaluate
 from training.run import train
 

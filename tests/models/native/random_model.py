@@ -28,7 +28,13 @@ def random_weights(
     shapes |= {"head_kernel": (2 * units, labels), "head_bias": (labels,)}
     if bias:
         shapes["attention_bias"] = (hidden,)
-    return {name: generator.normal(scale=0.4, size=shape).astype(np.float32) for name, shape in shapes.items()}
+    weights = {name: generator.normal(scale=0.4, size=shape).astype(np.float32) for name, shape in shapes.items()}
+    for name in (
+        "forward_recurrent",
+        "backward_recurrent",
+    ):  # a gain that does not grow with U: else states are chaotic
+        weights[name] *= np.float32((16 / units) ** 0.5)
+    return weights
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
