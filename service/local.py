@@ -46,7 +46,7 @@ def open_named(settings: Settings, name: str | None = None) -> tuple[BundleParts
     """Open the bundle called `name`; None: the default one.
 
     Raises:
-        BundleError: there is none of that name, or it is refused.
+        BundleError: no bundle has that name, or it is refused.
     """
     wanted = name or settings.default_model
     found = find_bundles(settings.models_dir)
@@ -61,7 +61,7 @@ def open_for_scoring(settings: Settings, name: str | None = None) -> Scorer:
     """Open the bundle called `name` for whole files, in one batch size: what is compiled then takes seconds.
 
     Raises:
-        BundleError: there is none of that name, or it is refused.
+        BundleError: no bundle has that name, or it is refused.
     """
     largest_batch = settings.batch_sizes[-1]
     bundle, engine = open_named(settings.model_copy(update={"batch_sizes": (largest_batch,)}), name)
@@ -85,7 +85,7 @@ class LocalModel:
         """Load the bundle called `name`; None: the default one.
 
         Raises:
-            BundleError: there is none of that name, or it is refused.
+            BundleError: no bundle has that name, or it is refused.
         """
         return cls(*open_named(settings, name))
 

@@ -35,7 +35,7 @@ def unlocked_library() -> ctypes.CDLL | None:
 
 @cache
 def load(kind: type[T]) -> T | None:
-    """Load the compiled library; None where there is none of these sources."""
+    """Load the library; None if it was not compiled from these sources."""
     try:
         loaded = kind(str(LIBRARY))
         loaded.heed_sources.restype = ctypes.c_char_p

@@ -266,7 +266,7 @@ def _schema_of(reader: Reader) -> Any:
 
 
 def _json_type(found: set[str]) -> Any:
-    """Return the type that holds all these; if there is none a string, of text or JSON."""
+    """Return the type that holds all these, or a string of text or JSON."""
     found = found - {"NoneType"}
     return next((kind for types, kind in _JSON_TYPES if found and found <= types), pa.string())
 

@@ -111,7 +111,7 @@ class Reader(Protocol):
     names: tuple[str, ...] | None
     """The columns, in order; None if each row may have its own."""
     warnings: deque[str]
-    """What a person should know about the rows read so far; whoever shows one takes it out."""
+    """Warnings about the rows read so far; show one and remove it."""
     identity: dict[str, Any]
     """The options and facts that two runs must have in common to read the same windows."""
 

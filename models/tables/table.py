@@ -49,7 +49,7 @@ class Table:
 
     @property
     def compress(self) -> Callable[[bytes], bytes] | None:
-        """What compresses a part of the file, if it is compressed; the parts together are one file.
+        """Return the function that compresses a part of the file, if it is compressed; the parts together are one file.
 
         Raises:
             TableError: pyarrow is not installed, which Zstandard needs.
@@ -182,7 +182,7 @@ def _types_in(
     Raises:
         TableError: the file cannot be read, or a chosen column is not in it.
     """
-    whole = to is not None  # so that a name which would be added twice is told of before any row is scored
+    whole = to is not None  # reports a name that would be added twice before any row is scored
     if table.path is None:
         if to is not None and to.kind not in ("json", "jsonl"):
             raise TableError(
