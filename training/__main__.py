@@ -22,7 +22,7 @@ from training import TrainingError
 from training.config import read_config
 from training.data import Corpus, load_corpus
 from training.download import IMDB_DIGESTS, IMDB_URL, download
-from training.evaluate import Evaluation, evaluate
+from training.measuring.evaluate import Evaluation, evaluate
 from training.progress import ConsoleProgress
 from training.run import train
 

@@ -17,11 +17,11 @@ from training.checkpoint import Checkpoint, open_work_folder
 from training.config import TrainConfig
 from training.data import Corpus, Splits, label_counts
 from training.fit import Fit
-from training.metrics import confusion, measure, reliability
+from training.measuring.metrics import confusion, measure, reliability
+from training.measuring.report import Example, write_report
 from training.ngrams import start_at_naive_bayes
 from training.prepare import Prepared, prepare
 from training.progress import Progress
-from training.report import Example, write_report
 
 EXAMPLES = 4
 FAITHFULNESS_TEXTS = 300

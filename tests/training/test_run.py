@@ -8,7 +8,7 @@ from models.bundle.store import Bundle, load_bundle
 from tests.training.tiny_run import TINY, RecordedProgress
 from training import ResumeError
 from training.data import Corpus, load_imdb
-from training.evaluate import evaluate
+from training.measuring.evaluate import evaluate
 from training.run import train
 
 

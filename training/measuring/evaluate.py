@@ -11,7 +11,7 @@ from models.calibration import probabilities
 from training import DataError
 from training.batches import encode_texts, for_prediction, predict_logits
 from training.data import Corpus
-from training.metrics import measure
+from training.measuring.metrics import measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Evaluation:
     """Metrics of a bundle on the test set of a corpus.
 
     Attributes:
-        metrics: from `training.metrics.measure`.
+        metrics: from `training.measuring.metrics.measure`.
         same_data: whether the bundle was trained on this corpus.
     """
 

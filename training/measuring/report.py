@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from models.tokenizer import Encoding
-from training.metrics import ReliabilityBin
+from training.measuring.metrics import ReliabilityBin
 
 _INK, _POSITIVE, _NEGATIVE, _WEIGHT, _GRID = "#1f2933", "#1b7f5c", "#b3402e", "#b7791f", "#d9dee4"
 _LINE_CHARACTERS, _LINE_HEIGHT = 100, 1.45

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.metrics import confusion, expected_calibration_error, measure, reliability
+from training.measuring.metrics import confusion, expected_calibration_error, measure, reliability
 
 SCORES = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.4, 0.6]])
 LABELS = np.array([0, 1, 1, 0])
