@@ -79,8 +79,9 @@ format: $(TEST)/.installed ## mend formatting and what the linter can mend by it
 	$(TEST)/bin/ruff check --fix .
 	$(TEST)/bin/ruff format .
 
-train: $(TEST)/.installed ## train a bundle: make train DATA=reviews.csv OUT=models/saved/mine (IMDB without DATA)
-	@exec $(TEST)/bin/python -m training train $(CONFIG) $(if $(DATA),--data $(DATA)) --out $(OUT)
+train: $(TEST)/.installed ## train a bundle: make train DATA=reviews.csv OUT=models/saved/mine (IMDB without DATA; RESUME=1, RESTART=1, REPLACE=1, ARGS="--seed 2")
+	@exec $(TEST)/bin/python -m training train $(CONFIG) $(if $(DATA),--data $(DATA)) --out $(OUT) \
+	  $(if $(RESUME),--resume) $(if $(RESTART),--restart) $(if $(REPLACE),--replace) $(ARGS)
 
 zoo: $(TEST)/.installed ## train and compare every mechanism, update docs/mechanisms.md: make zoo DATA=aclImdb_v1.tar.gz
 	@$(TEST)/bin/python -m benchmarks.zoo --data $(or $(DATA),$(error name the IMDB archive: make zoo DATA=aclImdb_v1.tar.gz)) $(ARGS)

@@ -55,9 +55,9 @@ def print_bundles(console: Console, found: Sequence[FoundBundle]) -> None:
     for card in (each.card for each in found if each.card is not None):
         accuracy = card.metrics.get("accuracy")
         table.add_row(
-            card.name,
+            Text(card.name),
             card.version,
-            ", ".join(card.labels),
+            Text(", ".join(card.labels)),
             card.mechanism,
             card.attention_is,
             str(card.max_tokens),

@@ -11,14 +11,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from models.bundle.replacement import check_place
 from models.bundle.store import BundleError, export_bundle
 from models.tables.errors import TableError
 from models.tables.table import Spelling
 from training import TrainingError
+from training.checkpoint import check_work_folder, how_to_resume
 from training.config import read_config
 from training.data import Corpus, load_corpus
 from training.download import IMDB_DIGESTS, IMDB_URL, download
@@ -58,21 +59,30 @@ def train_command(
     delimiter: Delimiter = None,
     no_quotes: NoQuotes = False,
     strict: Strict = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a value: --set model.encoder_units=64; may be repeated.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a stopped run.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw a stopped run away and start anew.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the bundle that is there.")] = False,
 ) -> None:
     """Train a classifier and save it as a bundle."""
-    settings = read_config(config)
+    settings = read_config(config, changes or [])
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
     out = out or Path("models/saved") / settings.name
-    corpus = _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict)
     work = out.parent / f".{out.name}.training"
+    check_place(out, replace=replace)
+    check_work_folder(work, resume=resume, restart=restart)
+    corpus = _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict)
     with ConsoleProgress(console) as progress:
         try:
-            card = train(settings, corpus, out, work=work, resume=resume, progress=progress)
+            card = train(settings, corpus, out, work=work, resume=resume, restart=restart, progress=progress)
         except KeyboardInterrupt:
-            progress.say(f"Stopped. To resume, repeat the command with --resume; checkpoints are in {work}.")
+            progress.say(f"Stopped. {how_to_resume(work)}")
             raise typer.Exit(130) from None
+        except OSError as error:  # such as a full disk
+            raise TrainingError(f"{error}. {how_to_resume(work)}".strip()) from error
     _print_table([Evaluation(out, card, card.metrics["test"], same_data=True)])
     _say(f"Saved {out} (version {card.version}), with pictures in {out / 'report'}.")
 
@@ -113,7 +123,7 @@ def compare_command(
 def export_command(bundles: Annotated[list[Path], typer.Argument(help="Folders of bundles.")]) -> None:
     """Add or rebuild the model for ONNX Runtime (HEED_ENGINE=onnx); the versions of the bundles change."""
     for path in bundles:
-        with console.status(escape(f"exporting {path}")):
+        with console.status(Text(f"exporting {path}")):
             card = export_bundle(path)
         _say(f"Saved {path} (version {card.version}), with a model for HEED_ENGINE=onnx.")
 
@@ -131,7 +141,7 @@ def _corpus(
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         data = download(IMDB_URL, cache / "heed" / "aclImdb_v1.tar.gz", IMDB_DIGESTS)
     spelling = Spelling.of_options(encoding, delimiter, no_quotes)
-    with console.status(escape(f"reading {data}")):
+    with console.status(Text(f"reading {data}")):
         corpus = load_corpus(data, text_column=text_column, label_column=label_column, spelling=spelling, strict=strict)
     for note in corpus.notes:
         _say(note)
@@ -141,7 +151,7 @@ def _corpus(
 def _measure(bundles: list[Path], corpus: Corpus, json_file: Path | None) -> None:
     evaluations = []
     for path in bundles:
-        with console.status(escape(f"measuring {path} on {len(corpus.test):,} texts")):
+        with console.status(Text(f"measuring {path} on {len(corpus.test):,} texts")):
             evaluations.append(evaluate(path, corpus))
     _print_table(evaluations)
     for one in evaluations:
@@ -159,8 +169,8 @@ def _print_table(evaluations: list[Evaluation]) -> None:
         table.add_column(figure, justify="right")
     for one in evaluations:
         table.add_row(
-            escape(f"{one.card.name} {one.card.version}"),
-            one.card.mechanism,
+            Text(f"{one.card.name} {one.card.version}"),
+            Text(one.card.mechanism),
             *(f"{one.metrics[figure]:.4f}" for figure in _FIGURES),
         )
     Console().print(table)

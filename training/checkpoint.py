@@ -12,6 +12,10 @@ import numpy as np
 
 from training import ResumeError
 
+CHECKPOINT_FILE = "checkpoint.npz"
+VECTORS_FILE = "vectors.npy"
+_IDENTITY = "run.json"
+
 
 @dataclass(slots=True)
 class RunState:
@@ -95,24 +99,50 @@ class Checkpoint:
             return RunState(**json.loads(str(stored["progress"]))), arrays
 
 
-def open_work_folder(folder: Path, run: dict[str, Any], *, resume: bool) -> None:
+def check_work_folder(folder: Path, *, resume: bool, restart: bool) -> None:
+    """Check that a run may begin in `folder`.
+
+    Raises:
+        ResumeError: there is nothing to resume, or a stopped run that is neither resumed nor given up.
+    """
+    if resume and restart:
+        raise ResumeError("expected --resume or --restart. Received both.")
+    if resume and not (folder / _IDENTITY).exists():
+        raise ResumeError(f"{folder}: expected the folder of a stopped run. Found none: start without --resume.")
+    if not (resume or restart) and any((folder / name).exists() for name in (CHECKPOINT_FILE, VECTORS_FILE)):
+        raise ResumeError(
+            f"{folder}: holds a stopped run. Repeat the command of that run with --resume to continue it, or give "
+            "--restart to throw it away (with make: RESUME=1 or RESTART=1)."
+        )
+
+
+def how_to_resume(folder: Path) -> str:
+    """Return how to continue the run in `folder`; nothing if there is none."""
+    if not (folder / _IDENTITY).exists():
+        return ""
+    return f"To resume, repeat the command with --resume (with make: RESUME=1); the run is kept in {folder}."
+
+
+def open_work_folder(folder: Path, run: dict[str, Any], *, resume: bool, restart: bool = False) -> None:
     """Create the work folder of a run, or check that it belongs to the run to resume.
 
     Args:
         run: what identifies the run: its configuration and the fingerprint of its data.
+        resume: continue the run in `folder`.
+        restart: throw away the run in `folder`, if there is one.
 
     Raises:
-        ResumeError: `folder` holds no stopped run, or one with another configuration or data.
+        ResumeError: there is nothing to resume, a run of another configuration or data, or a stopped run that is
+            neither resumed nor given up.
     """
-    identity = folder / "run.json"
+    check_work_folder(folder, resume=resume, restart=restart)
+    identity = folder / _IDENTITY
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         identity.write_text(json.dumps(run), encoding="utf-8")
-    elif not identity.exists():
-        raise ResumeError(f"{folder}: expected the folder of a stopped run. Found none: start without --resume.")
     elif json.loads(identity.read_text(encoding="utf-8")) != run:
         raise ResumeError(
             f"{folder}: expected a stopped run of this configuration, seed and data. Found another one: repeat the "
-            "arguments of the stopped run, or start without --resume."
+            "arguments of the stopped run, or give --restart instead of --resume to throw it away."
         )

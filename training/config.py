@@ -1,6 +1,7 @@
-"""Configuration of a training run: a TOML file, or two where one builds on the other."""
+"""Configuration of a training run: a TOML file, those it builds on, and overrides."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from models.config import ClassifierConfig
 from models.mechanisms import attention_layer
 from training import ConfigError
+
+CONFIGS = Path(__file__).parent / "configs"
 
 _SET_BY_THE_DATA = {"vocabulary_size": 3, "labels": 2}  # smallest values, to check the rest with
 
@@ -103,27 +106,56 @@ class TrainConfig(_Section):
         return ClassifierConfig.from_dict({**self.model, "vocabulary_size": vocabulary_size, "labels": labels})
 
 
-def read_config(file: Path) -> TrainConfig:
+def read_config(file: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read the training configuration in a TOML file.
 
-    `base` may name another file in the same folder, whose values are the defaults.
+    `base` may name another file, whose values are the defaults: beside this one, by a path from here, or one of
+    training/configs.
+
+    Args:
+        file: the TOML file.
+        overrides: further values, such as `model.encoder_units=64`; the last one of a key wins.
 
     Raises:
-        ConfigError: the file cannot be read, is not TOML, or has an unknown key or an invalid value.
+        ConfigError: a file cannot be read, is not TOML, or has an unknown key or an invalid value.
     """
+    return as_config(_read_values(file, ()), overrides, source=str(file))
+
+
+def as_config(values: dict[str, Any], overrides: Sequence[str] = (), *, source: str) -> TrainConfig:
+    """Return the configuration of `values`, changed by `overrides`.
+
+    Raises:
+        ConfigError: an unknown key or an invalid value, in `source` or an override.
+    """
+    for override in overrides:
+        values = _merged(values, _as_values(override))
     try:
-        return TrainConfig.model_validate(_read_values(file))
+        return TrainConfig.model_validate(values)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']} (received {fault['input']!r:.60})"
             for fault in error.errors()
         )
-        raise ConfigError(f"{file}: {faults}.") from error
+        source = " with --set ".join([source, *overrides])
+        raise ConfigError(f"{source}: {faults}.") from error
 
 
-def _read_values(file: Path, *, may_have_base: bool = True) -> dict[str, Any]:
+def _as_values(override: str) -> dict[str, Any]:
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(override)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"--set {override}: expected KEY=VALUE with a value in TOML, such as --set model.encoder_units=64 or "
+            f"--set 'model.encoder=\"bigru\"'. {error}."
+        ) from error
+    return values
+
+
+def _read_values(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """Return the values of a file and its base; `above` are the files whose base it is."""
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{file}: expected a readable TOML file. {error.strerror or error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -131,17 +163,26 @@ def _read_values(file: Path, *, may_have_base: bool = True) -> dict[str, Any]:
     if "base" not in values:
         return values
     base = values.pop("base")
-    if not may_have_base or not isinstance(base, str) or Path(base).name != base:
-        raise ConfigError(
-            f"{file}: expected base to name a file in the same folder that has no base itself. Received {base!r}."
-        )
-    return _merged(_read_values(file.parent / base, may_have_base=False), values)
+    if not isinstance(base, str):
+        raise ConfigError(f"{file}: expected base to name a file. Received {base!r}.")
+    above = (*above, file.resolve())
+    found = file.parent / base
+    if not found.exists() and (CONFIGS / base).exists():
+        found = CONFIGS / base
+    if found.resolve() in above:
+        raise ConfigError(f"{file}: expected a base that does not build on this file. Received {base!r}.")
+    return _merged(_read_values(found, above), values)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` updated with `changes`, table by table."""
+    """Return `base` updated with `changes`, table by table. In `phases.1.epochs`, 1 is the second phase."""
     merged = dict(base)
     for key, value in changes.items():
-        both_tables = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merged(base[key], value) if both_tables else value
+        old = base.get(key)
+        if isinstance(value, dict) and isinstance(old, list) and set(value) <= set(map(str, range(len(old)))):
+            merged[key] = [_merged(each, value.get(str(place), {})) for place, each in enumerate(old)]
+        elif isinstance(value, dict) and isinstance(old, dict):
+            merged[key] = _merged(old, value)
+        else:
+            merged[key] = value
     return merged

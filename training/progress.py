@@ -26,12 +26,12 @@ class ConsoleProgress:
 
     def __init__(self, console: Console) -> None:
         self._bars = rich.progress.Progress(
-            "[progress.description]{task.description}",
+            rich.progress.TextColumn("{task.description}", style="progress.description", markup=False),
             rich.progress.BarColumn(bar_width=30),
             rich.progress.MofNCompleteColumn(),
             rich.progress.TimeElapsedColumn(),
             rich.progress.TimeRemainingColumn(compact=True),
-            "{task.fields[figures]}",
+            rich.progress.TextColumn("{task.fields[figures]}", markup=False),
             console=console,
         )
         self._task = ""

@@ -13,7 +13,7 @@ from models.calibration import fit_temperature, probabilities
 from models.classifier import EMBEDDING, build_classifier
 from models.explain import faithfulness
 from training.batches import EncodedTexts, for_prediction, predict_logits, predict_tokens
-from training.checkpoint import Checkpoint, open_work_folder
+from training.checkpoint import CHECKPOINT_FILE, VECTORS_FILE, Checkpoint, open_work_folder
 from training.config import TrainConfig
 from training.data import Corpus, Splits, label_counts
 from training.fit import Fit
@@ -39,6 +39,7 @@ def train(
     *,
     work: Path,
     resume: bool,
+    restart: bool = False,
     progress: Progress,
     prepared: Prepared | None = None,
 ) -> BundleCard:
@@ -47,20 +48,21 @@ def train(
     Args:
         work: folder for checkpoints; deleted once the bundle is saved.
         resume: continue the stopped run in `work`.
+        restart: throw away a stopped run in `work`.
         prepared: the result of `prepare`, to share it between runs; None calls it.
 
     Raises:
-        ResumeError: `resume` is set, and `work` holds no run or another one.
+        ResumeError: `work` holds a stopped run and neither `resume` nor `restart` is set, or there is none to resume.
         DataError: the corpus cannot be split.
     """
     started = time.monotonic()
     keras.utils.set_random_seed(config.seed)
     identity = run_identity(config, corpus)
-    open_work_folder(work, identity, resume=resume)
+    open_work_folder(work, identity, resume=resume, restart=restart)
 
     # Split, tokenize, train word vectors.
     if prepared is None:
-        prepared = prepare(config, corpus, vectors_file=work / "vectors.npy", progress=progress)
+        prepared = prepare(config, corpus, vectors_file=work / VECTORS_FILE, progress=progress)
     tokenizer, validation, test = prepared.tokenizer, prepared.validation, prepared.test
 
     # Build and fit the classifier.
@@ -70,7 +72,7 @@ def train(
         model.get_layer(EMBEDDING).set_weights([prepared.vectors])
     if config.ngrams:
         start_at_naive_bayes(model, config.ngrams, prepared.train.ids, prepared.train.labels)
-    fit = Fit(model, config, prepared.train, validation, Checkpoint(work / "checkpoint.npz"))
+    fit = Fit(model, config, prepared.train, validation, Checkpoint(work / CHECKPOINT_FILE))
     processor_started = time.process_time()
     fit.run(progress, resume=resume)
     fit_seconds = time.process_time() - processor_started

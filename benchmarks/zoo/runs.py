@@ -136,7 +136,7 @@ def _train(run: Run, out: Path, epochs: int | None) -> dict[str, Any]:
     try:
         train(config, _corpus, bundle, work=work, resume=True, progress=progress, prepared=_prepared)
     except ResumeError:
-        train(config, _corpus, bundle, work=work, resume=False, progress=progress, prepared=_prepared)
+        train(config, _corpus, bundle, work=work, resume=False, restart=True, progress=progress, prepared=_prepared)
     figures = _figures(load_bundle(bundle))
     Records(out / "records").write(run.name, run_identity(config, _corpus), figures)
     return figures

@@ -1,4 +1,4 @@
-"""Replace a folder by a finished one in one step."""
+"""Check the place of a bundle, and replace a folder by a finished one in one step."""
 
 import ctypes
 import errno
@@ -7,8 +7,27 @@ import shutil
 import sys
 from pathlib import Path
 
+from models.bundle.card import CARD_FILE
+from models.bundle.verification import BundleError
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+
+
+def check_place(path: Path, *, replace: bool) -> None:
+    """Check that a bundle may be written to the folder `path`.
+
+    Raises:
+        BundleError: `path` holds something else than a bundle, or a bundle that is not to be replaced.
+    """
+    if (path / CARD_FILE).is_file():
+        if not replace:
+            raise BundleError(
+                f"{path}: there is a bundle already. Choose another place with --out, or replace it with --replace "
+                "(with make: OUT=FOLDER or REPLACE=1)."
+            )
+    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise BundleError(f"{path}: a bundle is written to a new, an empty or a bundle's folder. Found other things.")
 
 
 def replace_folder(new: Path, place: Path) -> None:

@@ -36,7 +36,7 @@ from models.bundle.parts import (
     read_bundle_parts,
 )
 from models.bundle.probe import PROBE_FILE, Probe, make_probe, read_probe
-from models.bundle.replacement import replace_folder
+from models.bundle.replacement import check_place, replace_folder
 from models.bundle.verification import BundleError
 from models.bundle.weights import read_weights
 from models.classifier import EMBEDDING, HEAD, without_cudnn
@@ -85,8 +85,7 @@ def save_bundle(
         BundleError: `path` holds something else than a bundle, or the parts do not fit each other.
     """
     path = path.resolve()
-    if path.exists() and not (path / CARD_FILE).is_file() and (not path.is_dir() or any(path.iterdir())):
-        raise BundleError(f"{path}: a bundle is written to a new, an empty or a bundle's folder. Found other things.")
+    check_place(path, replace=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = MECHANISMS[config.mechanism]
     with _folder_beside(path) as partial:

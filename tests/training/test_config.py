@@ -61,12 +61,68 @@ def test_a_file_says_only_what_its_base_does_not(tmp_path: Path) -> None:
     assert config.phases == read_config(tmp_path / "base.toml").phases
 
 
-@pytest.mark.parametrize("base", ["../base.toml", "none.toml", "y.toml", "/etc/passwd"])
-def test_a_base_that_is_not_a_file_beside_it_without_a_base_is_refused(tmp_path: Path, base: str) -> None:
+@pytest.mark.parametrize("base", ["../bases/one.toml", "{root}/bases/one.toml", "two.toml"])
+def test_a_base_may_stand_anywhere_and_have_one_itself(tmp_path: Path, base: str) -> None:
+    for folder in ("bases", "mine"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "bases" / "one.toml").write_text('base = "zero.toml"\nbatch_size = 7\n')
+    (tmp_path / "bases" / "zero.toml").write_text(MINIMAL.replace("[[", "[model]\ndropout = 0.5\n[["))
+    (tmp_path / "mine" / "two.toml").write_text('base = "../bases/one.toml"\n')
+    file = tmp_path / "mine" / "y.toml"
+    file.write_text(f'base = "{base.format(root=tmp_path)}"\nname = "y"\n')
+    config = read_config(file)
+    assert (config.name, config.batch_size, config.model) == ("y", 7, {"dropout": 0.5})
+
+
+def test_a_base_may_be_one_of_the_project(tmp_path: Path) -> None:
     file = tmp_path / "y.toml"
-    file.write_text(f'base = "{base}"\nname = "y"\n')
-    with pytest.raises(ConfigError, match=r"in the same folder|readable TOML file"):
+    file.write_text('base = "quick_bilstm.toml"\n')
+    assert read_config(file) == read_config(CONFIGS / "quick_bilstm.toml")
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ('"none.toml"', "readable TOML file"),
+        ('"y.toml"', "does not build on this file"),
+        ('"z.toml"', "does not build on this file"),
+        ("5", "name a file"),
+    ],
+)
+def test_a_base_that_is_no_file_or_has_no_end_is_refused(tmp_path: Path, base: str, message: str) -> None:
+    file = tmp_path / "y.toml"
+    file.write_text(f'base = {base}\nname = "y"\n')
+    (tmp_path / "z.toml").write_text('base = "y.toml"\n')
+    with pytest.raises(ConfigError, match=message):
         read_config(file)
+
+
+def test_overrides_change_single_values(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(MINIMAL + "[[phases]]\nepochs = 2\nlearning_rate = 1e-3\n[vectors]\nepochs = 3\n")
+    given = ["model.encoder_units=64", 'model.encoder = "bigru"', "phases.1.epochs=5", "seed=1", "seed=2"]
+    config = read_config(file, [*given, "vectors=false"])
+    assert config.model == {"encoder_units": 64, "encoder": "bigru"}
+    assert [phase.epochs for phase in config.phases] == [1, 5]
+    assert (config.seed, config.vectors) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.encoder=bigru", r"--set model.encoder=bigru: expected KEY=VALUE with a value in TOML"),
+        ("seed", "expected KEY=VALUE"),
+        ("model.units=3", r"x.toml with --set model.units=3: model: .*\['units'\]"),
+        ("sede=3", "sede: Extra inputs"),
+        ("phases.4.epochs=3", "phases"),
+        ("batch_size=0", "batch_size: Input should be greater"),
+    ],
+)
+def test_a_wrong_override_is_refused(tmp_path: Path, override: str, message: str) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(MINIMAL)
+    with pytest.raises(ConfigError, match=message):
+        read_config(file, [override])
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
