@@ -46,7 +46,7 @@ class ConsoleProgress:
 
     def say(self, message: str) -> None:
         """Print a line above the bar."""
-        self._bars.console.print(message, highlight=False, markup=False)
+        self._bars.console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     def advance(self, task: str, done: int, total: int, figures: str = "") -> None:
         """Move the bar; a new task replaces it."""

@@ -24,7 +24,7 @@ import keras
 import numpy as np
 
 from models.bundle.archive import check_model_archive
-from models.bundle.card import CARD_FILE, FORMAT_VERSION, BundleCard, read_card, write_card
+from models.bundle.card import FORMAT_VERSION, BundleCard, read_card, write_card
 from models.bundle.graph import index_weights, kernel_weights
 from models.bundle.parts import (
     MODEL_FILE,

@@ -1,6 +1,7 @@
 """The command line: predictions and bundles in the terminal, and a service that ends in order."""
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -14,10 +15,12 @@ from typing import BinaryIO
 
 import httpx
 import pytest
+from rich.console import Console
 
-from service.local import LocalModel
+from models.bundle.store import read_card
+from service.local import FoundBundle, LocalModel
 from service.settings import Settings
-from service.terminal import coloured
+from service.terminal import coloured, print_bundles
 from tests.service.running import ROOT, RunningService, running_service
 
 
@@ -116,6 +119,15 @@ def test_the_bundles_are_listed_and_broken_ones_explained(models_dir: Path, tmp_
     assert "bad, fair, good" in shown
     assert "broken: " in shown
     assert "format_version" in shown
+
+
+def test_brackets_in_names_and_labels_are_listed_as_they_are(models_dir: Path) -> None:
+    card = read_card(models_dir / "stars").model_copy(update={"name": "[b]", "labels": ("[/red]", "a[i]")})
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_bundles(console, [FoundBundle(models_dir, card), FoundBundle(Path("x[red]"), None, "of [/z]")])
+    shown = console.export_text()
+    assert "[/red], a[i]" in shown
+    assert "x[red]: of [/z]" in shown
 
 
 def test_colours_follow_the_weights_and_stop_where_reading_did(models_dir: Path) -> None:

@@ -1,12 +1,19 @@
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from models.bundle.store import read_card
+from training.__main__ import main
 
 TOML = """
 name = "small"
@@ -69,6 +76,70 @@ def test_a_run_that_is_killed_goes_on_and_its_bundle_is_measured(
     measured = json.loads(figures.read_text())
     assert [one["same_data"] for one in measured] == [True, True]
     assert measured[0]["metrics"] == pytest.approx(measured[0]["card_metrics"], abs=1e-5)
+
+
+def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """Run a command in this process; return its exit status."""
+    monkeypatch.setattr(sys, "argv", ["training", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return int(left.value.code or 0)
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """Fail writes beyond `size` bytes of a file, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_run_survives_a_full_disk_and_an_interruption_and_never_replaces_a_bundle_unasked(
+    config: Path,
+    imdb_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    config.write_text(TOML.replace("= 40", "= 2"))
+    out = tmp_path / "sa[/b]ved" / "small"
+    arguments = ("train", config, "--data", imdb_folder, "--out", out)
+
+    def fails(*more: str) -> str:
+        assert run_here(monkeypatch, *arguments, *more) == 2
+        assert not out.exists()
+        return capfd.readouterr().err
+
+    with files_limited_to(2_000):  # the first checkpoint does not fit
+        assert "File too large. To resume, repeat the command with --resume" in fails()
+    with files_limited_to(20_000):  # the pictures do not fit
+        assert "File too large. To resume, repeat the command with --resume" in fails("--resume")
+    assert "--restart to throw it away (with make: RESUME=1" in fails()
+    assert "Received both" in fails("--resume", "--restart")
+    assert "Found another one" in fails("--resume", "--set", "batch_size=4")
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("training.run.save_bundle", interrupt)
+        assert run_here(patched, *arguments, "--resume") == 130
+    assert f"the run is kept in {out.parent / '.small.training'}" in capfd.readouterr().err.replace("\n", "")
+    assert run_here(monkeypatch, *arguments, "--resume") == 0
+    version = read_card(out).version
+    assert run_here(monkeypatch, "train", config, "--data", "none.csv", "--out", out) == 2  # before data are read
+    assert "replace it with --replace (with make: OUT=FOLDER or REPLACE=1)" in capfd.readouterr().err
+    assert read_card(out).version == version
+    changed = ("--set", "phases.0.epochs=1", "--seed", "5", "--replace")
+    assert run_here(monkeypatch, *arguments, *changed) == 0
+    assert len(read_card(out).training["history"]) == 1
+    (out.parent / "other").mkdir()
+    (out.parent / "other" / "mine.txt").touch()
+    assert run_here(monkeypatch, *arguments[:-1], out.parent / "other", "--replace") == 2
+    assert "Found other things" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
