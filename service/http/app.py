@@ -1,6 +1,6 @@
 """The FastAPI app: its lifespan and its routes."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,11 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from models.bundle.card import BundleCard
 from service import VERSION
 from service.http.metrics import Metrics
-from service.http.middleware import SECURITY_SCHEMES, Observe, check_key
+from service.http.middleware import SECURITY_SCHEMES, LoadShedding, Observe, check_key
 from service.http.openapi import PREDICTING, describe, json_body, path_parameter, problems, success
 from service.http.predict import predict, refuse_while_draining
 from service.http.problems import (
@@ -36,6 +37,7 @@ from service.inference.registry import Registry
 from service.predictions import describe_model
 from service.settings import Settings
 
+_PREDICT = "/predict"
 _ASSETS = "static-offline-docs"
 _DOCUMENTATION = {"tryItOutEnabled": True, "displayRequestDuration": True}
 _CORS_HEADERS = ("Authorization", "Content-Encoding", "Content-Type", "X-API-Key", "X-Request-Id")
@@ -48,23 +50,22 @@ class RawRoute(APIRoute):
     FastAPI documents it, but solves no dependencies and serialises nothing. A route with dependencies needs an API key.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what is called for a request."""
-        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        if not self.dependencies:
-            return endpoint
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.app = self._answer
 
-        async def checked(request: Request) -> Response:
-            check_key(request)
-            return await endpoint(request)
-
-        return checked
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        if self.dependencies:
+            check_key(scope["app"], scope)
+        await (await self.endpoint(request))(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the service as an ASGI app; without `settings` they are read from the environment.
 
-    `app.state` holds `settings`, `registry`, `metrics` and `draining`.
+    `app.state` holds `settings`, `registry`, `metrics`, `draining`, and `load_shedding`, by which the server refuses
+    requests unread.
     """
     settings = settings or Settings()
     app = FastAPIOffline(
@@ -81,6 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.metrics = Metrics()
     app.state.metrics.show_models(app.state.registry)
     app.state.draining = False
+    app.state.load_shedding = LoadShedding(app, _PREDICT)
     _add_routes(app)
     app.add_exception_handler(HeedError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
@@ -117,7 +119,7 @@ def _add_routes(app: FastAPI) -> None:
     app.router.route_class = RawRoute
     keyed = list(SECURITY_SCHEMES)
     app.add_api_route(
-        "/predict",
+        _PREDICT,
         predict,
         methods=["POST"],
         dependencies=keyed,

@@ -1,7 +1,8 @@
 """Prometheus metrics, shown by `GET /metrics`. No label and no value holds anything of a review."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -15,6 +16,8 @@ from models.tokenizer import Encoding
 
 if TYPE_CHECKING:
     from service.inference.registry import Registry
+
+M = TypeVar("M", Counter, Histogram)
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -55,10 +58,10 @@ class Metrics:
 
     def count(self, model: str, encodings: Sequence[Encoding]) -> None:
         """Count the texts of one answered request."""
-        self.texts.labels(model).inc(len(encodings))
-        self.tokens.labels(model).inc(sum(len(each.ids) for each in encodings))
-        self.unknown_tokens.labels(model).inc(sum(each.unknown for each in encodings))
-        self.truncated_texts.labels(model).inc(sum(each.tokens_total > len(each.ids) for each in encodings))
+        _labelled(self.texts, model).inc(len(encodings))
+        _labelled(self.tokens, model).inc(sum(len(each.ids) for each in encodings))
+        _labelled(self.unknown_tokens, model).inc(sum(each.unknown for each in encodings))
+        _labelled(self.truncated_texts, model).inc(sum(each.tokens_total > len(each.ids) for each in encodings))
 
     def count_request(self, route: str, method: str, status: int, seconds: float, stages: Mapping[str, float]) -> None:
         """Count one answer.
@@ -70,18 +73,24 @@ class Metrics:
             seconds: the time it took.
             stages: the seconds spent in each stage.
         """
-        self.requests.labels(route, method, status).inc()
-        self.request_seconds.labels(route).observe(seconds)
+        _labelled(self.requests, route, method, str(status)).inc()
+        _labelled(self.request_seconds, route).observe(seconds)
         for stage, spent in stages.items():
-            self.stage_seconds.labels(stage).observe(spent)
+            _labelled(self.stage_seconds, stage).observe(spent)
 
     def count_refusal(self, status: int) -> None:
         """Count an answer to bytes that never became a request."""
-        self.requests.labels("unparsed", "other", status).inc()
+        _labelled(self.requests, "unparsed", "other", str(status)).inc()
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+@lru_cache(maxsize=4096)
+def _labelled(metric: M, *labels: str) -> M:
+    """Return a metric with its labels set: looking them up takes as long as counting. Their values are few."""
+    return metric.labels(*labels)
 
 
 class _LoadedModels(Collector):

@@ -10,18 +10,21 @@ from dataclasses import dataclass, field
 import structlog
 from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.metrics import Metrics
 from service.http.problems import InternalError, Unauthorised, problem_response
+from service.inference.errors import Overloaded
 
-REQUEST_ID = "X-Request-Id"
-_REQUEST_ID_HEADER = REQUEST_ID.lower().encode()
+REQUEST_ID_HEADER = b"x-request-id"
 _REQUEST_ID_FORM = re.compile(r"[\x21-\x7e]{1,128}")
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _QUIET_ROUTES = frozenset({"/livez", "/readyz", "/startupz", "/metrics"})
 _CLOSE = (b"connection", b"close")
+_BYTES_A_TOKEN = 5
+"""About, of English text in JSON."""
 
 log = structlog.get_logger("heed")
 
@@ -78,7 +81,7 @@ class Observe:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        facts = RequestFacts(request_id_of(header_of(scope, _REQUEST_ID_HEADER)))
+        facts = RequestFacts(request_id_of(header_of(scope, REQUEST_ID_HEADER)))
         scope["heed.facts"] = facts
         scope["root_path"] = root_path = scope["app"].state.settings.root_path
         if root_path and not scope["path"].startswith(f"{root_path}/"):  # a proxy has stripped its prefix
@@ -90,7 +93,7 @@ class Observe:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message.get("headers", ()), (_REQUEST_ID_HEADER, facts.request_id.encode("ascii"))]
+                headers = [*message.get("headers", ()), (REQUEST_ID_HEADER, facts.request_id.encode("ascii"))]
                 message["headers"] = [*headers, _CLOSE] if scope["app"].state.draining else headers
             await send(message)
 
@@ -137,19 +140,19 @@ SECURITY_SCHEMES = (
 """Dependencies that FastAPI never runs on our routes; they put both schemes into the OpenAPI document."""
 
 
-def check_key(request: Request) -> None:
-    """Let a request pass that carries one of the keys that are set, or any request if there are none.
+def check_key(app: Starlette, scope: Scope) -> None:
+    """Let a request to `app` pass that carries one of the keys that are set, or any request if there are none.
 
     The key is taken from `Authorization: Bearer KEY` or `X-API-Key: KEY`.
 
     Raises:
         Unauthorised: it carries no key, or an unknown one.
     """
-    keys = request.app.state.settings.api_keys
+    keys = app.state.settings.api_keys
     if not keys:
         return
-    scheme, _, bearer = (header_of(request.scope, b"authorization") or "").partition(" ")
-    given = bearer if scheme.lower() == "bearer" else header_of(request.scope, b"x-api-key")
+    scheme, _, bearer = (header_of(scope, b"authorization") or "").partition(" ")
+    given = bearer if scheme.lower() == "bearer" else header_of(scope, b"x-api-key")
     if given is None:
         raise Unauthorised("Expected 'Authorization: Bearer KEY' or 'X-API-Key: KEY'. Received neither.")
     # Latin-1 gives back the bytes that were sent. Every key is compared, each in constant time, so that the time
@@ -157,3 +160,58 @@ def check_key(request: Request) -> None:
     matches = [hmac.compare_digest(given.encode("latin-1"), key.get_secret_value().encode()) for key in keys]
     if not any(matches):
         raise Unauthorised("Expected one of the API keys that are set. Received another.")
+
+
+class LoadShedding:
+    """Refuses predictions from the heads of their requests, while as much is being answered as the queue may hold.
+
+    Reading all requests only to refuse most of them would take the time of those that are answered.
+
+    Args:
+        app: the service.
+        path: of the route to protect.
+    """
+
+    def __init__(self, app: Starlette, path: str) -> None:
+        self._app = app
+        self._path = path
+        self._refused = 0  # since the last log line
+        self._log_after = 0.0
+
+    def admit(self, scope: Scope) -> ASGIApp:
+        """Return what is to answer a request: the app, which forgets an admitted prediction afterwards.
+
+        Raises:
+            Overloaded: too much is being answered.
+        """
+        state = self._app.state
+        path = scope["path"].removeprefix(state.settings.root_path)
+        browser = state.settings.cors_origins and header_of(scope, b"origin")  # its answer has the headers of CORS
+        if scope["method"] != "POST" or path != self._path or state.draining or browser:
+            return self._app
+        length = header_of(scope, b"content-length") or ""
+        size = int(length) if length.isdecimal() else 0
+        try:
+            check_key(self._app, scope)
+            tokens = state.registry.admission.expect(1 + size // _BYTES_A_TOKEN)
+        except Unauthorised:
+            return self._app
+        except Overloaded:
+            state.metrics.count_request(self._path, "POST", 429, 0.0, {})
+            self._log()
+            raise
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                state.registry.admission.forget(tokens)
+
+        return answer
+
+    def _log(self) -> None:
+        """Log refusals once a second: a line for each would slow the answers down."""
+        self._refused += 1
+        if time.monotonic() > self._log_after:
+            log.warning("requests refused, the queue is full", requests=self._refused)
+            self._refused, self._log_after = 0, time.monotonic() + 1

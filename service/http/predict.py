@@ -31,7 +31,6 @@ async def predict(request: Request) -> Response:
     state = request.app.state
     settings: Settings = state.settings
     registry: Registry = state.registry
-    registry.admission.refuse_if_full()
     document = await read_json(request, settings.max_body_bytes)
     refuse_while_draining(state)
     asked = read_predict_request(document, settings)
@@ -39,8 +38,7 @@ async def predict(request: Request) -> Response:
     facts = facts_of(request)
     deadline = asyncio.get_running_loop().time() + settings.deadline_seconds
     try:
-        work = _classify(served, asked, deadline, facts)
-        encodings, answers = await unless_client_leaves(request, work, deadline)
+        encodings, answers = await unless_client_leaves(request, _classify(served, asked, deadline, facts))
     except (TimeoutError, DeadlineExceeded):
         raise DeadlineExceeded(settings.deadline_seconds) from None
     state.metrics.count(served.bundle.card.name, encodings)
@@ -61,34 +59,33 @@ def refuse_while_draining(state: State) -> None:
         raise NotReady("The service is shutting down and takes no more requests. Send it to another instance.")
 
 
-async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T], deadline: float) -> T:
-    """Return the result of `work`, which is cancelled when the client leaves or the deadline passes.
+async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `work`, which is cancelled when the client leaves.
 
     Args:
         request: Its body must have been read.
         work: Anything that can be cancelled.
-        deadline: In the event loop's time.
 
     Raises:
         ClientGone: the client closed the connection first.
-        TimeoutError: the deadline passed.
     """
+    working = asyncio.current_task()
+    assert working is not None
 
     async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
-
-    working, watching = asyncio.create_task(work), asyncio.create_task(watch())
-    try:
-        async with asyncio.timeout_at(deadline):
-            await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        return working.result()
-    finally:
         working.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if watching.done() and not working.uncancel():
+            raise ClientGone from None
+        raise
+    finally:
         watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
 
 
 async def _classify(
@@ -98,12 +95,14 @@ async def _classify(
 
     Raises:
         InvalidRequest: a text has no token.
+        TimeoutError: the deadline passed while a long text was tokenized.
         Overloaded, DeadlineExceeded, NotReady, PredictionFailed: from the batcher.
     """
     texts, card, tokenizer = asked.all_texts, served.bundle.card, served.bundle.tokenizer
     started = time.perf_counter()
     if sum(map(len, texts)) > THREAD_CHARACTERS:
-        encodings = await asyncio.to_thread(_encode_all, tokenizer, texts, card.max_tokens)
+        async with asyncio.timeout_at(deadline):
+            encodings = await asyncio.to_thread(_encode_all, tokenizer, texts, card.max_tokens)
     else:
         encodings = _encode_all(tokenizer, texts, card.max_tokens)
     facts.stages["tokenize"] = time.perf_counter() - started

@@ -19,11 +19,12 @@ import orjson
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.http.app import create_app
-from service.http.middleware import REQUEST_ID, request_id_of
+from service.http.middleware import REQUEST_ID_HEADER, LoadShedding, header_of, request_id_of
 from service.http.observe import configure_logging
 from service.http.problems import (
     PROBLEM_MEDIA_TYPE,
@@ -31,9 +32,11 @@ from service.http.problems import (
     HttpError,
     MalformedRequest,
     RequestTimeout,
+    headers_of,
     problem_document,
     status_of,
 )
+from service.inference.errors import HeedError, Overloaded
 from service.inference.loading import prepare_process
 from service.settings import Settings
 
@@ -75,6 +78,7 @@ class LimitedProtocol(HttpToolsProtocol):
         state = cast(FastAPI, config.app).state
         self._settings: Settings = state.settings
         self._metrics = state.metrics
+        self._load_shedding: LoadShedding = state.load_shedding
         self._unparsed = memoryview(b"")
         self._uncounted = 0  # bytes since the last head or message that are no body
         self._part: str | None = None  # of a request: the head or the body, where one is incomplete
@@ -84,6 +88,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._abort_at: float | None = None
         self._upgrade_offered = False
         self._replaying = False
+        self._parsing = False
 
     # Reading
 
@@ -103,6 +108,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self._parse()
 
     def _parse(self) -> None:
+        if self._parsing:  # an answer was complete before its request was
+            return
+        self._parsing = True
         if self._unparsed:
             self._unset_keepalive_if_required()
         while self._unparsed and not self.pipeline and not self._refused and not self.transport.is_closing():
@@ -114,6 +122,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._refuse(error.__context__ if isinstance(error.__context__, HttpError) else MalformedRequest())
             if self._uncounted > MAX_HEAD_BYTES:
                 self._refuse(HeadTooLarge(MAX_HEAD_BYTES, MAX_HEADERS))
+        self._parsing = False
 
     def _feed(self, data: memoryview) -> None:
         """Parse `data`. httptools stops after a head that offers an upgrade; a new parser then reads on behind it."""
@@ -179,6 +188,21 @@ class LimitedProtocol(HttpToolsProtocol):
 
     # Refusing
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Answer a request: by the app, unless its head is enough to refuse it."""
+        scope = cast(Scope, cycle.scope)
+        try:
+            answer: Any = self._load_shedding.admit(scope)
+        except Overloaded as error:
+            cycle.response_started = cycle.response_complete = True  # so the body is skipped
+            request_id = request_id_of(header_of(scope, REQUEST_ID_HEADER))
+            self.transport.write(self._answer(error, scope["path"], request_id, close=not cycle.keep_alive))
+            if not cycle.keep_alive:
+                self.transport.close()
+            cycle.on_response()
+        else:
+            super()._start_asgi_task(cycle, answer)
+
     def enforce_deadlines(self, now: float) -> int:
         """End what takes too long; called ten times a second. Returns the bytes that the client has not taken yet."""
         unsent = self.transport.get_write_buffer_size()
@@ -232,23 +256,25 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
             return
-        self.transport.write(self._answer(error))
+        request_id, status, problem = request_id_of(None), status_of(error).code, type(error).__name__
+        log.info("request refused", request_id=request_id, status=status, problem=problem)
+        self.transport.write(self._answer(error, "/", request_id, close=True))
         self.transport.write_eof()
         self._abort_at = self.loop.time() + _LINGER_SECONDS
 
-    def _answer(self, error: HttpError) -> bytes:
-        document = orjson.dumps(problem_document(error, "/"))
-        request_id = request_id_of(None)
-        status = status_of(error).code
-        log.info("request refused", request_id=request_id, status=status, problem=type(error).__name__)
+    def _answer(self, error: HeedError, path: str, request_id: str, *, close: bool) -> bytes:
+        """Return a whole answer: the problem document of an error."""
+        document = orjson.dumps(problem_document(error, path))
         headers = [
             *self.server_state.default_headers,
             (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
             (b"content-length", b"%d" % len(document)),
-            (REQUEST_ID.lower().encode(), request_id.encode()),
-            (b"connection", b"close"),
+            (REQUEST_ID_HEADER, request_id.encode()),
+            *((name.lower().encode(), value.encode()) for name, value in headers_of(error).items()),
+            *([(b"connection", b"close")] if close else []),
         ]
-        return STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n" + document
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        return STATUS_LINE[status_of(error).code] + head + b"\r\n" + document
 
 
 class _PatientFlow(FlowControl):

@@ -63,38 +63,52 @@ class Admission:
         self.waiting_tokens = 0
         self.running_tokens = 0
         """Tokens in batches that an engine runs now."""
+        self.expected_tokens = 0
+        """Tokens, roughly, of the requests that are being read, queued or answered."""
         self.tokens_per_second: float | None = None
         """The drain rate of all workers together; None before the first batch."""
         self._max_queued_tokens = max_queued_tokens
         self._running_batches = 0
         self._lock = threading.Lock()
 
-    def refuse_if_full(self, tokens: int = 1) -> None:
-        """Find out before any work is done on a request whether it would be refused anyway.
+    def expect(self, tokens: int) -> int:
+        """Count a request before any work is done on it, from its size alone. Returns what to `forget` in the end.
 
-        What is larger than the whole budget gets in when nothing waits.
-
-        Args:
-            tokens: of the request, as far as one knows.
+        Reading requests and writing answers can take longer than computing them: then the queue stays short while
+        requests pile up in front of it. A large request counts as half the budget, so that small ones before it do not
+        keep it out.
 
         Raises:
-            Overloaded: they do not fit, and something waits; `retry_after` is when they will, at the drain rate.
+            Overloaded: as `reserve`.
         """
-        excess = self.waiting_tokens + self.running_tokens + tokens - self._max_queued_tokens
-        if excess > 0 and self.waiting_tokens:
+        tokens = min(tokens, max(1, self._max_queued_tokens // 2))
+        with self._lock:
+            self._refuse_if_full(max(self.waiting_tokens + self.running_tokens, self.expected_tokens), tokens)
+            self.expected_tokens += tokens
+        return tokens
+
+    def forget(self, tokens: int) -> None:
+        """Forget a request that was expected: it is answered."""
+        with self._lock:
+            self.expected_tokens -= tokens
+
+    def reserve(self, tokens: int) -> None:
+        """Count tokens as waiting. What is larger than the whole budget gets in when nothing waits.
+
+        Raises:
+            Overloaded: they do not fit; `retry_after` is when they will, at the drain rate.
+        """
+        with self._lock:
+            if self.waiting_tokens:
+                self._refuse_if_full(self.waiting_tokens + self.running_tokens, tokens)
+            self.waiting_tokens += tokens
+
+    def _refuse_if_full(self, before: int, tokens: int) -> None:
+        excess = before + tokens - self._max_queued_tokens
+        if excess > 0 and before:
             rate = self.tokens_per_second
             wait = _RETRY_UNKNOWN if rate is None else excess / rate
             raise Overloaded(min(max(wait, _RETRY_AT_LEAST), _RETRY_AT_MOST))
-
-    def reserve(self, tokens: int) -> None:
-        """Count tokens as waiting.
-
-        Raises:
-            Overloaded: as `refuse_if_full` says.
-        """
-        with self._lock:
-            self.refuse_if_full(tokens)
-            self.waiting_tokens += tokens
 
     def release(self, tokens: int) -> None:
         """Forget tokens that waited and will not be run."""

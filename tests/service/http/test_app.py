@@ -275,7 +275,7 @@ async def test_work_is_cancelled_when_the_client_leaves() -> None:
         return {"type": "http.disconnect"}
 
     with pytest.raises(ClientGone):
-        await unless_client_leaves(Request({"type": "http"}, leave), work(), loop_time() + 30)
+        await unless_client_leaves(Request({"type": "http"}, leave), work())
     assert cancelled.is_set()
 
 
@@ -284,20 +284,12 @@ async def test_work_that_is_done_first_is_the_answer() -> None:
     async def work() -> int:
         return 7
 
-    assert await unless_client_leaves(Request({"type": "http"}, stay), work(), loop_time() + 30) == 7
-
-
-@pytest.mark.anyio
-async def test_work_is_cancelled_at_the_deadline() -> None:
-    with pytest.raises(TimeoutError):
-        await unless_client_leaves(Request({"type": "http"}, stay), asyncio.sleep(60), loop_time() + 0.01)
+    assert await unless_client_leaves(Request({"type": "http"}, stay), work()) == 7
 
 
 @pytest.mark.anyio
 async def test_work_that_is_cancelled_from_outside_stays_cancelled() -> None:
-    asking = asyncio.create_task(
-        unless_client_leaves(Request({"type": "http"}, stay), asyncio.sleep(60), loop_time() + 30)
-    )
+    asking = asyncio.create_task(unless_client_leaves(Request({"type": "http"}, stay), asyncio.sleep(60)))
     await asyncio.sleep(0)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -355,7 +347,7 @@ def test_a_full_service_refuses_after_the_key_check_and_before_the_body_is_read(
 
     keyed = settings.model_copy(update={"api_keys": Settings(api_keys="one").api_keys})
     with ready_client_of(keyed) as client:
-        monkeypatch.setattr(Admission, "refuse_if_full", refuse)
+        monkeypatch.setattr(Admission, "expect", refuse)
         assert client.post("/predict", content=b"not json").status_code == 401
         answer = client.post("/predict", content=b"not json", headers={"X-API-Key": "one"})
         assert answer.status_code == 429

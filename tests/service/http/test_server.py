@@ -379,7 +379,7 @@ def test_work_for_a_client_that_leaves_is_cancelled(settings: Settings, nothing:
 
     async def slow(request: Request) -> Response:
         await request.body()
-        await unless_client_leaves(request, work(), float("inf"))
+        await unless_client_leaves(request, work())
         raise AssertionError
 
     app = create_app(settings.model_copy(update={"models_dir": nothing}))
@@ -410,3 +410,51 @@ def test_a_service_that_is_open_to_others_says_so_at_the_start(
     with structlog.testing.capture_logs() as lines:
         server.serve(Settings(host=host, **({"api_keys": keys} if keys else {})))
     assert any("open without keys" in line["event"] for line in lines) is warned
+
+
+@pytest.fixture
+def full(patient: AppClient) -> Iterator[AppClient]:
+    """A service that admits no prediction."""
+    admission = patient.app.state.registry.admission
+    admission.expected_tokens = 10**9
+    yield patient
+    assert admission.expected_tokens == 10**9, "a refused request is not expected"
+    admission.expected_tokens = 0
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_full_service_refuses_from_the_head_and_skips_the_body(full: AppClient, chunked: bool) -> None:
+    head, body = post(b'{"text": "Fine."}', "X-Request-Id: mine", "/predict", chunked).split(b"\r\n\r\n", 1)
+    with Connection(full) as connection:
+        status, headers, document = connection.send(head + b"\r\n\r\n").answer()
+        assert (status, headers["x-request-id"], headers["retry-after"]) == (429, "mine", "1")
+        assert Problem.model_validate_json(document).instance == "/predict"
+        assert connection.send(body[:5], body[5:], post()).echoed()["body"] == "hello"
+
+
+def test_refusals_keep_the_order_of_pipelined_requests(full: AppClient) -> None:
+    refused = post(b'{"text": "Fine."}', path="/predict")
+    with Connection(full) as connection:
+        connection.send((post(b"a") + refused * 3) * 60 + post(b"b"))
+        for _ in range(60):
+            assert connection.echoed()["body"] == "a"
+            assert [connection.answer()[0] for _ in range(3)] == [429] * 3
+        assert connection.echoed()["body"] == "b"
+
+
+def test_a_refusal_closes_the_connection_where_the_client_asks_for_it(full: AppClient) -> None:
+    with Connection(full) as connection:
+        status, headers, _ = connection.send(post(b"{}", "Connection: close", "/predict")).answer()
+        assert (status, headers["connection"]) == (429, "close")
+        connection.assert_closed()
+
+
+def test_requests_are_expected_until_they_are_answered(patient: AppClient) -> None:
+    with Connection(patient) as connection:
+        assert [connection.send(post(b"{}", path="/predict")).answer()[0] for _ in range(2)] == [415, 415]
+        connection.send(post(b"x" * 5000, path="/predict")[:200])
+        assert connection.answer()[0] == 415
+    deadline = time.monotonic() + PROMPT
+    while patient.app.state.registry.admission.expected_tokens and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert patient.app.state.registry.admission.expected_tokens == 0

@@ -70,21 +70,39 @@ async def test_a_closed_queue_hands_out_what_it_has_and_then_nothing() -> None:
 
 def test_a_full_service_is_told_with_the_time_until_there_is_room() -> None:
     admission = Admission(12)
-    admission.refuse_if_full(1000)  # nothing waits: even what is larger than the whole budget gets in
     admission.reserve(8)
-    admission.refuse_if_full(4)
     with pytest.raises(Overloaded) as error:
-        admission.refuse_if_full(5)
-    assert error.value.retry_after == 1.0  # nothing is measured yet
-    with pytest.raises(Overloaded):
         admission.reserve(5)
+    assert error.value.retry_after == 1.0  # nothing is measured yet
     admission.begin(8)
-    admission.refuse_if_full(1000)
     admission.end(8, seconds=4)
-    admission.reserve(12)
+    admission.reserve(11)
     with pytest.raises(Overloaded) as error:
-        admission.refuse_if_full()
+        admission.reserve(2)
     assert error.value.retry_after == pytest.approx(1 / 2)
+    admission.release(11)
+    admission.reserve(1000)  # nothing waits: even what is larger than the whole budget gets in
+    with pytest.raises(Overloaded) as error:
+        admission.reserve(1)
+    assert error.value.retry_after == 60, "at most"
+
+
+def test_requests_on_their_way_to_the_queue_count_until_they_are_forgotten() -> None:
+    admission = Admission(12)
+    assert admission.expect(8) == 6, "a large request counts as half the budget"
+    assert admission.expect(6) == 6
+    with pytest.raises(Overloaded):
+        admission.expect(1)
+    admission.reserve(12)  # of the same requests
+    admission.forget(6)
+    with pytest.raises(Overloaded):
+        admission.expect(1)
+    admission.begin(12)
+    admission.end(12, seconds=1)
+    assert admission.expect(5) == 5
+    admission.forget(5)
+    admission.forget(6)
+    assert admission.expected_tokens == 0
 
 
 @given(tokens=st.integers(1, 10**9), rate=st.floats(1e-3, 1e9))
@@ -93,6 +111,6 @@ def test_nobody_is_told_to_wait_for_no_time_or_for_ever(tokens: int, rate: float
     admission.reserve(1)
     admission.tokens_per_second = rate
     with pytest.raises(Overloaded) as error:
-        admission.refuse_if_full(tokens)
+        admission.reserve(tokens)
     assert error.value.retry_after is not None
     assert 0.1 <= error.value.retry_after <= 60

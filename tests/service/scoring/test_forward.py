@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 from models.tokenizer import Encoding
 from service.inference.engine import Result, bucket_of
 from service.inference.errors import PredictionFailed
+from service.local import open_for_scoring
 from service.scoring.errors import ScoreError
 from service.scoring.forward import Outcomes, Prepared, Scorer
+from service.settings import Settings
 
 POISON = 7
 
@@ -111,7 +114,9 @@ def test_a_run_knows_what_its_digits_depend_on() -> None:
     assert replace(scorer, max_batch_tokens=64).identity != scorer.identity
 
 
-def test_a_model_for_files_is_warm_and_out_of_sight_of_the_collector(scorer: Scorer) -> None:
+def test_a_model_for_files_is_warm_and_out_of_sight_of_the_collector(models_dir: Path) -> None:
+    gc.unfreeze()
+    scorer = open_for_scoring(Settings(models_dir=models_dir, token_buckets=(16, 64), max_batch_tokens=512))
     assert scorer.engine.facts()["compiled_shapes"] == len(scorer.engine.buckets)
     assert gc.get_freeze_count() > 1000
     gc.unfreeze()
