@@ -80,10 +80,10 @@ class Settings(BaseSettings):
     body_seconds: float = Field(30.0, gt=0, description="Longest time for a request's body.")
     write_seconds: float = Field(30.0, gt=0, description="Longest time for a client to take its answer.")
     max_connections: PositiveInt = Field(
-        1000, description="Open connections. Beyond it, the one that has sent no whole request for longest is closed."
+        4096, description="Open connections. Beyond it, the one that has sent no whole request for longest is closed."
     )
     max_queued_tokens: PositiveInt = Field(
-        131_072, description="Padded tokens admitted and not yet answered, of all models; beyond it, 429."
+        65_536, description="Padded tokens admitted and not yet answered, of all models; beyond it, 429."
     )
     batch_sizes: IntegerList = Field(
         (1, 4, 8), description="Texts in a forward pass; Keras compiles these, other engines run up to the last."

@@ -78,9 +78,9 @@ class Metrics:
         for stage, spent in stages.items():
             _labelled(self.stage_seconds, stage).observe(spent)
 
-    def count_refusal(self, status: int) -> None:
-        """Count an answer to bytes that never became a request."""
-        _labelled(self.requests, "unparsed", "other", str(status)).inc()
+    def count_refusal(self, route: str, method: str, status: int) -> None:
+        """Count an answer that took no time: to bytes that are no request, or by a full service."""
+        _labelled(self.requests, route, method, str(status)).inc()
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -7,6 +7,7 @@ import time
 import traceback
 from dataclasses import dataclass, field
 
+import orjson
 import structlog
 from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPBearer
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.metrics import Metrics
-from service.http.problems import InternalError, Unauthorised, problem_response
+from service.http.problems import InternalError, Unauthorised, problem_document, problem_response
 from service.inference.errors import Overloaded
 
 REQUEST_ID_HEADER = b"x-request-id"
@@ -170,9 +171,13 @@ class LoadShedding:
     Args:
         app: the service.
         path: of the route to protect.
+
+    Attributes:
+        document: the problem document of every refusal.
     """
 
     def __init__(self, app: Starlette, path: str) -> None:
+        self.document = orjson.dumps(problem_document(Overloaded(1.0), path))
         self._app = app
         self._path = path
         self._refused = 0  # since the last log line
@@ -197,7 +202,7 @@ class LoadShedding:
         except Unauthorised:
             return self._app
         except Overloaded:
-            state.metrics.count_request(self._path, "POST", 429, 0.0, {})
+            state.metrics.count_refusal(self._path, "POST", 429)
             self._log()
             raise
 

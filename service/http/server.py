@@ -10,7 +10,6 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Iterable
 from types import FrameType
 from typing import Any, NoReturn, cast
 
@@ -93,13 +92,9 @@ class LimitedProtocol(HttpToolsProtocol):
     # Reading
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a new connection; beyond the limit another one makes room for it."""
+        """Take a new connection."""
         super().connection_made(transport)
         self.flow = _PatientFlow(self)
-        if len(self.connections) > self._settings.max_connections:
-            connections = cast(Iterable[LimitedProtocol], self.connections)
-            waiting = [each for each in connections if each._incomplete_or_idle and not each.transport.is_closing()]
-            min(waiting, key=lambda each: each._since, default=self).transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Parse what comes, as far as it is this connection's turn."""
@@ -196,7 +191,9 @@ class LimitedProtocol(HttpToolsProtocol):
         except Overloaded as error:
             cycle.response_started = cycle.response_complete = True  # so the body is skipped
             request_id = request_id_of(header_of(scope, REQUEST_ID_HEADER))
-            self.transport.write(self._answer(error, scope["path"], request_id, close=not cycle.keep_alive))
+            self.transport.write(
+                self._answer(error, self._load_shedding.document, request_id, close=not cycle.keep_alive)
+            )
             if not cycle.keep_alive:
                 self.transport.close()
             cycle.on_response()
@@ -229,6 +226,11 @@ class LimitedProtocol(HttpToolsProtocol):
         return self._unsent_since or float("inf")
 
     @property
+    def waiting_since(self) -> float:
+        """When the client began to owe us a request; infinite while we owe it an answer."""
+        return self._since if self._incomplete_or_idle else float("inf")
+
+    @property
     def _incomplete_or_idle(self) -> bool:
         """Whether there is no whole request to answer."""
         return self._part is not None or self.cycle is None or self.cycle.response_complete
@@ -246,7 +248,7 @@ class LimitedProtocol(HttpToolsProtocol):
             if unanswered:
                 self.cycle.keep_alive = False  # the requests before this one are still answered
                 return
-            self._metrics.count_refusal(status_of(error).code)
+            self._metrics.count_refusal("unparsed", "other", status_of(error).code)
         elif unanswered and not self.pipeline and not self.cycle.response_started:
             self.cycle.scope["heed.refusal"] = error  # type: ignore[typeddict-unknown-key]
             self.cycle.disconnected = (
@@ -258,13 +260,13 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         request_id, status, problem = request_id_of(None), status_of(error).code, type(error).__name__
         log.info("request refused", request_id=request_id, status=status, problem=problem)
-        self.transport.write(self._answer(error, "/", request_id, close=True))
+        document = orjson.dumps(problem_document(error, "/"))
+        self.transport.write(self._answer(error, document, request_id, close=True))
         self.transport.write_eof()
         self._abort_at = self.loop.time() + _LINGER_SECONDS
 
-    def _answer(self, error: HeedError, path: str, request_id: str, *, close: bool) -> bytes:
-        """Return a whole answer: the problem document of an error."""
-        document = orjson.dumps(problem_document(error, path))
+    def _answer(self, error: HeedError, document: bytes, request_id: str, *, close: bool) -> bytes:
+        """Return a whole answer: the head for an error, and its problem document."""
         headers = [
             *self.server_state.default_headers,
             (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
@@ -301,6 +303,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._drain_seconds = app.state.settings.drain_seconds
+        self._max_connections = app.state.settings.max_connections
         self._open_until = 0.0
         self._drain_until: float | None = None
 
@@ -328,6 +331,8 @@ class DrainingServer(uvicorn.Server):
     def _enforce_deadlines(self) -> None:
         now = asyncio.get_running_loop().time()
         connections = cast(list[LimitedProtocol], list(self.server_state.connections))
+        for connection in sorted(connections, key=lambda each: each.waiting_since)[: -self._max_connections]:
+            connection.transport.abort()
         unsent = {connection: connection.enforce_deadlines(now) for connection in connections}
         excess = sum(unsent.values()) - MAX_UNSENT_BYTES
         if excess > 0:
@@ -346,6 +351,7 @@ def server_of(app: FastAPI) -> DrainingServer:
         host=settings.host,
         port=settings.port,
         http=LimitedProtocol,
+        loop="asyncio",  # uvloop accepts one connection a turn: under overload others wait for seconds
         ws="none",
         log_config=None,
         access_log=False,  # our own log line holds no query, and so no review
