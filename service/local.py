@@ -32,7 +32,7 @@ def find_bundles(models_dir: Path) -> list[FoundBundle]:
         BundleError: there is no such folder.
     """
     if not models_dir.is_dir():
-        raise BundleError(f"Expected a folder of bundles at {models_dir}. There is none; see --models-dir.")
+        raise BundleError(f"Expected a folder of bundles at {models_dir}. Found none; --models-dir names another.")
     found = []
     for card in sorted(models_dir.glob(f"[!.]*/{CARD_FILE}")):
         try:

@@ -77,7 +77,7 @@ def load_onnx_bundle(path: Path, *, threads: int = 1) -> OnnxBundle:
         missing = PROBE_FILE if ONNX_FILE in card.files else ONNX_FILE
         why = f" When it was saved: {card.without_onnx}" if card.without_onnx else ""
         raise BundleError(
-            f"{path}: expected {missing}, without which HEED_ENGINE=onnx cannot serve it. There is none.{why} "
+            f"{path}: expected {missing}, without which HEED_ENGINE=onnx cannot serve it. Found none.{why} "
             f"Add it with `python -m training export {path}`, or serve with HEED_ENGINE=keras."
         )
     try:
