@@ -71,7 +71,7 @@ def train_vectors(
     epochs = iter(range(1, config.epochs + 1))
     progress.advance("word vectors", 0, config.epochs)
     trained = Word2Vec(
-        [list(split(text)) for text in texts],
+        [list(split(text, tokenizer.rules)) for text in texts],
         vector_size=dim,
         sg=int(not config.cbow),
         window=config.window,

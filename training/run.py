@@ -12,6 +12,7 @@ from models.bundle.store import BundleCard, save_bundle
 from models.calibration import fit_temperature, probabilities
 from models.classifier import EMBEDDING, build_classifier
 from models.explain import faithfulness
+from models.tokenizer import RULES
 from training.batches import EncodedTexts, for_prediction, predict_logits, predict_tokens
 from training.checkpoint import CHECKPOINT_FILE, VECTORS_FILE, Checkpoint, open_work_folder
 from training.config import TrainConfig
@@ -29,7 +30,7 @@ FAITHFULNESS_TEXTS = 300
 
 def run_identity(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
     """Return what a stopped run must have in common with the run that resumes it."""
-    return {"config": config.model_dump(mode="json"), "data": corpus.fingerprint()}
+    return {"config": config.model_dump(mode="json"), "data": corpus.fingerprint(), "token_rules": RULES}
 
 
 def train(

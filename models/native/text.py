@@ -32,7 +32,7 @@ class NativeVocabulary:
     Args:
         words: different and not empty; word i has id `first_id + i`. An unknown word has id `first_id - 1`.
         first_id: at least 1.
-        kinds: uint8[codes], the kind of each code point, as in `models.tokenizer`; more than 127 of them.
+        kinds: uint8[codes], the kind of each code point, as in `models.token_rules`; more than 127 of them.
 
     Raises:
         RuntimeError: the kernels are not compiled, or not wanted.
@@ -64,7 +64,7 @@ class NativeVocabulary:
         self._encode.restype = integer
 
     def encode(self, text: str, max_tokens: int) -> tuple[np.ndarray, int, int] | None:
-        """Tokenize a text, which is lower-cased unless it is ASCII; None where kinds alone do not tell the tokens.
+        """Tokenize a text, spelt as words are looked up; None where kinds alone do not tell the tokens.
 
         Returns:
             int32[3, tokens], the ids, starts and ends of the first `max_tokens` tokens; how many of these are unknown;

@@ -1,10 +1,10 @@
-/* Tokens of a text and their ids: what models/tokenizer.py does where the kinds of characters tell the tokens. */
+/* Tokens of a text and their ids: what models/tokenizer.py finds where the kinds of characters tell the tokens. */
 #include <stdint.h>
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { SPACE = 0, WORD = 1, APOSTROPHE = 2, SINGLE = 4, JOINING = 8 }; /* kinds of characters, as in models/tokenizer.py */
+enum { SPACE = 0, WORD = 1, APOSTROPHE = 2, SINGLE = 4, JOINING = 8 }; /* kinds of characters, as in models/token_rules.py */
 
 /* Slots that are looked at for a word, besides its first. A vocabulary that needs more was made to collide: it is
  * refused, in linear time. */
@@ -25,8 +25,7 @@ typedef struct {
     int32_t words, first_id;
 } Vocabulary;
 
-/* A text: code points of `width` bytes each. Those of one byte are ASCII and lower-cased as they are read; the caller
- * lower-cases others. The functions below are inlined once for each width. */
+/* A text: code points of `width` bytes each. The functions below are inlined once for each width. */
 typedef struct {
     const void *codes;
     int32_t length;
@@ -36,9 +35,7 @@ typedef struct {
 
 INLINE uint32_t code_at(const Text *text, const int width, int32_t at)
 {
-    if (width == 4) return ((const uint32_t *)text->codes)[at];
-    const uint8_t code = ((const uint8_t *)text->codes)[at];
-    return code + (code >= 'A' && code <= 'Z' ? 'a' - 'A' : 0);
+    return width == 4 ? ((const uint32_t *)text->codes)[at] : ((const uint8_t *)text->codes)[at];
 }
 
 INLINE int kind_at(const Text *text, const int width, int32_t at)
@@ -133,7 +130,7 @@ int heed_fill_vocabulary(const Vocabulary *vocabulary)
 
 /* Return the number of tokens in a text, or -1 where the kinds of characters do not tell them.
  *
- * text: uint8[length], ASCII, or uint32[length], lower-cased; `width` is 1 or 4. found: int32[3, room] for the ids, the
+ * text: uint8[length], ASCII, or uint32[length], as words are looked up; `width` is 1 or 4. found: int32[3, room] for the ids, the
  * starts and the ends of the first `room` tokens; an unknown word has the id first_id - 1. */
 int32_t heed_encode(const Vocabulary *vocabulary, const void *codes, int32_t width, int32_t length, const uint8_t *kinds,
                     uint32_t known_kinds, int32_t room, int32_t *found)

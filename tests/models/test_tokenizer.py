@@ -9,68 +9,23 @@ import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from models.normalize import normalize
 from models.tokenizer import (
     FIRST_WORD_ID,
     PAD_ID,
     UNKNOWN_ID,
     Encoding,
     Tokenizer,
-    _kinds,
-    _lower,
-    _spans_by_kind,
-    _spans_by_pattern,
     split,
 )
+from tests.models.texts import TEXTS
 
 WORDS = ("the", "film", "don't", "naïve", "!", "<", "👩‍👩‍👧", "i", "σ", "οδοσ", "שלום", "e\u0301")
-TOKENIZER = Tokenizer(WORDS)
+TOKENIZER = Tokenizer(WORDS, rules=1)
+NEWEST = Tokenizer(WORDS)
+BOTH = pytest.mark.parametrize("tokenizer", [TOKENIZER, NEWEST], ids=["rules1", "rules2"])
 EVERYTHING = 10**6
 
-# What text on the web is made of, besides letters.
-PIECES = st.sampled_from(
-    [
-        *("the film", "Don’t", "DON'T", "rock'n'roll", "'quoted'", "snake_case", "3.14", "e-mail", "…", "?!", "--"),
-        *(
-            "<br>",
-            "<BR>",
-            "<br/>",
-            "<br />",
-            "<bR\t/>",
-            "<br\n>",
-            "<br",
-            "br>",
-            "<br/",
-            "<b>",
-            "<br class='x'>",
-            "<br//>",
-        ),
-        *("👩‍👩‍👧", "👍🏽", "🇫🇷", "🇫", "1️⃣", "❤️", "🏴\U000e0067\U000e007f", "\u200d", "\ufe0f", "🏽"),
-        *("e\u0301", "\u0301", "!\u0301", "ä̈̈", "İ", "İSTANBUL", "ı", "ΟΔΟΣ", "A.Σ", "Σ", "ß", "ẞ", "ﬁ", "Ǆ"),
-        *("שָׁלוֹם", "مرحبا", "\u200f", "\u0600", "\u0600 ", "नमस्ते", "สวัสดี", "한국어", "\u1112\u1161\u11ab", "日本語"),
-        *(
-            " ",
-            "  ",
-            "\t",
-            "\r\n",
-            "\n",
-            "\r",
-            "\u00a0",
-            "\u2028",
-            "\u3000",
-            "\u200b",
-            "\ufeff",
-            "\x00",
-            "\x1c",
-            "\x85",
-        ),
-        *("\ud800", "\udfff", "\ud83d\ude00", "\U0010ffff", "\U0001d400"),
-    ]
-)
-TEXTS = st.one_of(
-    st.text(max_size=40),
-    st.text(st.characters(codec=None), max_size=20),
-    st.lists(PIECES, max_size=12).map("".join),
-)
 LINE_BREAK = regex.compile(r"<br\s*/?>", regex.IGNORECASE)
 
 
@@ -94,36 +49,40 @@ def test_the_id_is_that_of_the_very_slice_of_the_text(text: str) -> None:
     assert (encoding.ids != UNKNOWN_ID).tolist() == [lower(token) in WORDS for token in tokens(text, encoding)]
 
 
+@BOTH
 @given(TEXTS)
 @example("\u0600<br>\u0600 the")
 @settings(max_examples=250, deadline=None)
-def test_offsets_grow_and_leave_out_nothing_visible(text: str) -> None:
-    encoding = TOKENIZER.encode(text, EVERYTHING)
+def test_offsets_grow_and_leave_out_nothing_visible(tokenizer: Tokenizer, text: str) -> None:
+    encoding = tokenizer.encode(text, EVERYTHING)
     for array in (encoding.ids, encoding.starts, encoding.ends):
         assert array.dtype == np.int32
         assert array.shape == (encoding.tokens_total,)
-    assert (encoding.starts < encoding.ends).all()
-    assert (encoding.ends[:-1] <= encoding.starts[1:]).all()
-    inside = np.zeros(len(text), bool)
-    for start, end in zip(encoding.starts, encoding.ends, strict=True):
-        inside[start:end] = True
-    assert "".join(letter for letter, within in zip(text, inside, strict=True) if within) == "".join(
-        tokens(text, encoding)
-    )
-    line_break = np.zeros(len(text), bool)
-    for match in LINE_BREAK.finditer(text):
-        line_break[match.start() : match.end()] = True
-    visible = np.array([not regex.match(r"\s", letter) for letter in text], bool)
-    assert (inside | line_break | ~visible).all(), "a visible character that is in no token"
-    assert not (inside & line_break).any(), "a token inside a line break"
-    assert all(regex.match(r"\S", token) for token in tokens(text, encoding))
+    starts, ends = encoding.starts.tolist(), encoding.ends.tolist()
+    for start, end in zip(starts, ends, strict=True):
+        assert start < end
+        assert not regex.search(r"\s", text[start:end])
+    for end, start in zip([0, *ends], [*starts, len(text)], strict=True):
+        assert end <= start
+        left_out = text[end:start] if tokenizer.rules == 1 else normalize(text[end:start])[0]
+        assert regex.fullmatch(r"(?i)(?:\s|<br\s*/?>)*", left_out)
 
 
+@BOTH
 @given(TEXTS)
 @settings(max_examples=200, deadline=None)
-def test_no_grapheme_of_symbols_is_cut_in_two(text: str) -> None:
+def test_line_breaks_are_in_no_token(tokenizer: Tokenizer, text: str) -> None:
+    encoding = tokenizer.encode(text, EVERYTHING)
+    for found in LINE_BREAK.finditer(text):
+        assert not ((encoding.starts < found.end()) & (encoding.ends > found.start())).any()
+
+
+@BOTH
+@given(TEXTS)
+@settings(max_examples=200, deadline=None)
+def test_no_grapheme_of_symbols_is_cut_in_two(tokenizer: Tokenizer, text: str) -> None:
     """A token may join graphemes, as a word does, and split off ASCII punctuation, but never begins inside an emoji."""
-    encoding = TOKENIZER.encode(text, EVERYTHING)
+    encoding = tokenizer.encode(text, EVERYTHING)
     starts = set(encoding.starts.tolist())
     for match in regex.finditer(r"\X", text):
         symbol = regex.fullmatch(
@@ -133,10 +92,13 @@ def test_no_grapheme_of_symbols_is_cut_in_two(text: str) -> None:
             assert not starts & set(range(match.start() + 1, match.end()))
 
 
+@BOTH
 @given(TEXTS, st.integers(0, 8))
 @settings(max_examples=200, deadline=None)
-def test_truncation_reads_the_first_tokens_and_counts_them_all(text: str, max_tokens: int) -> None:
-    whole, cut = TOKENIZER.encode(text, EVERYTHING), TOKENIZER.encode(text, max_tokens)
+def test_truncation_reads_the_first_tokens_and_counts_them_all(
+    tokenizer: Tokenizer, text: str, max_tokens: int
+) -> None:
+    whole, cut = tokenizer.encode(text, EVERYTHING), tokenizer.encode(text, max_tokens)
     assert cut.tokens_total == whole.tokens_total
     for name in ("ids", "starts", "ends"):
         np.testing.assert_array_equal(getattr(cut, name), getattr(whole, name)[:max_tokens])
@@ -151,7 +113,7 @@ def test_fitting_does_not_depend_on_the_order_of_texts_and_reloads(texts: list[s
     assert Tokenizer.fit(shuffled, max_words=20).words == fitted.words
     assert fitted.vocabulary_size == FIRST_WORD_ID + len(fitted.words)
     again = Tokenizer.from_json(fitted.to_json())
-    assert again.words == fitted.words
+    assert (again.words, again.rules) == (fitted.words, 2)
     for text in texts:
         np.testing.assert_array_equal(again.encode(text, 64).ids, fitted.encode(text, 64).ids)
 
@@ -185,8 +147,8 @@ def test_lowering_never_moves_an_offset() -> None:
         ("\u0600the \u0600 <br>", ["\u0600", "the", "\u0600"]),
     ],
 )
-def test_split_by_hand(text: str, expected: list[str]) -> None:
-    assert list(split(text)) == expected
+def test_the_first_rules_by_hand(text: str, expected: list[str]) -> None:
+    assert list(split(text, rules=1)) == expected
 
 
 def test_offsets_by_hand() -> None:
@@ -223,6 +185,8 @@ def test_a_vocabulary_of_empty_or_equal_words_is_refused(words: list[str]) -> No
         '{"type": "bytes", "words": []}',
         '{"type": "words", "words": "abc"}',
         '{"type": "words", "words": [1]}',
+        '{"type": "words/3", "words": []}',
+        '{"type": ["words"], "words": []}',
     ],
 )
 def test_json_of_something_else_is_refused(document: str) -> None:
@@ -230,8 +194,18 @@ def test_json_of_something_else_is_refused(document: str) -> None:
         Tokenizer.from_json(document)
 
 
-def test_json_holds_the_words_as_they_are() -> None:
+def test_json_holds_the_words_as_they_are_and_the_rules() -> None:
     assert json.loads(TOKENIZER.to_json()) == {"type": "words", "words": list(WORDS)}
+    assert json.loads(NEWEST.to_json()) == {"type": "words/2", "words": list(WORDS)}
+    for tokenizer in (TOKENIZER, NEWEST):
+        assert Tokenizer.from_json(tokenizer.to_json()).rules == tokenizer.rules
+
+
+def test_each_version_of_the_rules_keeps_its_ways() -> None:
+    words = ["don't", "don’t", "straße", "strasse", "喜欢", "喜"]
+    first, second = (Tokenizer(words, rules).encode("Don’t Straße 喜欢", 9).ids.tolist() for rules in (1, 2))
+    assert first == [3, 4, 6]
+    assert second == [2, 5, 7, 1]
 
 
 def test_one_tokenizer_serves_many_threads() -> None:
@@ -253,86 +227,3 @@ def test_one_tokenizer_serves_many_threads() -> None:
 def test_the_time_grows_with_the_text_and_not_with_its_square(piece: str) -> None:
     """A million characters that look for the end of something take seconds; in their square they would take hours."""
     assert TOKENIZER.encode(piece * (1_000_000 // len(piece)), 64).tokens_total >= 1
-
-
-BEFORE_FLAGS = regex.compile(
-    r"<br\s*/?>(*SKIP)(*FAIL)|\w++(?:['’]\w++)*+|[!-/:-@\[-`{-~]|\p{Grapheme_Cluster_Break=Prepend}|(?=\S)\X",
-    regex.IGNORECASE,
-)
-"""The pattern before flags were spelt out: right, but in the square of the time."""
-
-
-@settings(max_examples=1000, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                *"🇫🇷a.' …👩©",
-                "\u200d",
-                "\ufe0f",
-                "\u0301",
-                "\u0600",
-                "\u0903",
-                "\u0915",
-                "\u094d",
-                "🏽",
-                "\u1112",
-                "\u200b",
-            ]
-        ),
-        max_size=14,
-    ).map("".join)
-)
-def test_flags_spelt_out_give_the_same_tokens(text: str) -> None:
-    expected = [match.span() for match in BEFORE_FLAGS.finditer(text)]
-    starts, ends = _spans_by_pattern(text)
-    assert list(zip(starts.tolist(), ends.tolist(), strict=True)) == expected
-
-
-NEIGHBOURS = st.lists(
-    st.sampled_from(
-        [
-            *(
-                "a",
-                "B",
-                "_",
-                "9",
-                "'",
-                "’",
-                "!",
-                "“",
-                "é",
-                "…",
-                "©",
-                "<br",
-                "<BR",
-                "/>",
-                " ",
-                "\r\n",
-                "\x0b",
-                "\x1c",
-                "\x00",
-            ),
-            *("\x7f", "\x85", "\xa0", "\xad", "\u200b", "\u2028", "\u0301", "\u0600", "\u1100", "<br />"),
-        ]
-    )
-    | st.characters(max_codepoint=127)
-    | st.characters(max_codepoint=0x3010, exclude_categories=["Mn", "Mc", "Me"])
-).map("".join)
-
-
-@settings(max_examples=600)
-@given(TEXTS | NEIGHBOURS)
-def test_kinds_of_characters_find_the_tokens_that_the_pattern_finds(text: str) -> None:
-    kinds = _kinds(_lower(text))
-    if kinds is None:
-        assert not text.isascii()
-        return
-    for quick, general in zip(_spans_by_kind(kinds), _spans_by_pattern(_lower(text)), strict=True):
-        np.testing.assert_array_equal(quick, general)
-
-
-def test_most_text_needs_no_pattern() -> None:
-    assert _kinds("“naïve” café – ‘don’t’… ½ £5\x96 русский עברית") is not None
-    for text in ("e\u0301", "👍🏽", "नमस्ते", "\u200d"):
-        assert _kinds(text) is None

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from models import native
 from models.native.text import NativeVocabulary
+from models.token_rules import CODES, SECOND
 from models.tokenizer import Encoding, Tokenizer
+from tests.models import texts
 
 WORDS = ("a", "it's", "é", "don't", "br", "<", "!", "ab", "b", "σ", "_x9", "z", "中", "\ud800")
 PIECES = [
@@ -32,14 +34,14 @@ PIECES = [
     "[",
     ".",
 ]
-TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.text(max_size=60))
+TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.text(max_size=60), texts.TEXTS)
 
 
-@pytest.fixture(scope="module")
-def tokenizers(compiled: None) -> tuple[Tokenizer, Tokenizer]:
-    in_c = Tokenizer(WORDS)
+@pytest.fixture(scope="module", params=[1, 2], ids=["rules1", "rules2"])
+def tokenizers(compiled: None, request: pytest.FixtureRequest) -> tuple[Tokenizer, Tokenizer]:
+    in_c = Tokenizer(WORDS, request.param)
     native.use(False)
-    in_python = Tokenizer(WORDS)
+    in_python = Tokenizer(WORDS, request.param)
     native.use(True)
     assert in_c._native is not None
     assert in_python._native is None
@@ -65,7 +67,20 @@ BEFORE = st.builds(str.__mul__, st.sampled_from([" ", "x", ".", "é ", "x'"]), s
 def test_it_finds_what_python_does(
     tokenizers: tuple[Tokenizer, Tokenizer], before: str, text: str, max_tokens: int
 ) -> None:
-    found, expected = (each.encode(before + text, max_tokens) for each in tokenizers)
+    assert_same(tokenizers, before + text, max_tokens)
+
+
+def test_it_does_so_for_every_code_point(tokenizers: tuple[Tokenizer, Tokenizer]) -> None:
+    """Those that may join others lead both to the same pattern."""
+    kinds = SECOND.kinds
+    single = "".join(chr(code) for code in range(CODES) if kinds[code] != kinds.max())
+    for first in range(0, len(single), 256):
+        for between in ("", "a'", "中"):
+            assert_same(tokenizers, between.join(single[first : first + 256]), 10**6)
+
+
+def assert_same(tokenizers: tuple[Tokenizer, Tokenizer], text: str, max_tokens: int) -> None:
+    found, expected = (each.encode(text, max_tokens) for each in tokenizers)
     assert columns(found) == columns(expected)
     assert (found.tokens_total, found.unknown) == (expected.tokens_total, expected.unknown)
     assert found.ids.dtype == found.starts.dtype == found.ends.dtype == np.int32
@@ -121,5 +136,6 @@ def test_a_text_that_only_the_pattern_can_split_is_left_to_it(tokenizers: tuple[
     in_c, _ = tokenizers
     assert in_c._native is not None
     assert in_c._native.encode("a\u0300", 5) is None
-    assert in_c._native.encode("中", 5) is None
+    assert in_c._native.encode("\U00020000", 5) is None
+    assert in_c._native.encode("中", 5) is not None
     assert in_c._native.encode("é", 5) is not None
