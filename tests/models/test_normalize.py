@@ -20,7 +20,7 @@ LETTERS = st.text("aeioujIJßǰéẽΐάςΣйЙが한글אبनक़ｶｱﾞ�
     )
 )
 IGNORED = "\u00ad\u200b\u200c\u200e\u2060\ufe0f\ufeff"
-REVIEW = "I didn't enjoy it, it wasn't good and I can't recommend it."
+REVIEW = "It wasn't bad, but we couldn't follow the plot and didn't laugh once."
 
 
 def tokens(text: str) -> list[str]:

@@ -98,7 +98,9 @@ def test_a_killed_run_ends_where_the_unbroken_one_did(
     assert not any(task == "word vectors" for task, _, _ in progress.steps)
 
 
-def test_a_run_of_another_configuration_is_not_resumed(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_run_of_another_configuration_is_not_resumed(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Killer(RecordedProgress):
         def advance(self, task: str, done: int, total: int, figures: str = "") -> None:
             raise Killed
@@ -110,6 +112,9 @@ def test_a_run_of_another_configuration_is_not_resumed(corpus: Corpus, tmp_path:
         train(other, corpus, tmp_path / "tiny", work=tmp_path / "work", resume=True, progress=RecordedProgress())
     with pytest.raises(ResumeError, match="Found none: start without --resume"):
         train(TINY, corpus, tmp_path / "tiny", work=tmp_path / "nothing", resume=True, progress=RecordedProgress())
+    monkeypatch.setattr("training.run.RULES", 1)
+    with pytest.raises(ResumeError, match="Found another one"):
+        train(TINY, corpus, tmp_path / "tiny", work=tmp_path / "work", resume=True, progress=RecordedProgress())
 
 
 def test_early_stopping_ends_a_phase_and_keeps_its_best_weights(corpus: Corpus, tmp_path: Path) -> None:
