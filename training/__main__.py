@@ -1,6 +1,7 @@
 """Command line: python -m training train | evaluate | compare | export."""
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -183,6 +184,7 @@ def _say(message: str) -> None:
 
 def main() -> None:
     """Run a command; print an expected error as one line and exit with 2."""
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # every fold traces its own graphs, which it warns of
     try:
         app()
     except (TrainingError, BundleError, TableError) as error:

@@ -26,6 +26,10 @@ class EncodedTexts:
         """Return int[texts], in tokens."""
         return np.array([len(one) for one in self.ids])
 
+    def take(self, positions: np.ndarray) -> "EncodedTexts":
+        """Return the texts at `positions`, in that order."""
+        return EncodedTexts([self.ids[i] for i in positions], self.labels[positions])
+
 
 def encode_texts(tokenizer: Tokenizer, texts: Iterable[str], labels: np.ndarray, max_tokens: int) -> EncodedTexts:
     """Tokenize texts, cutting each after `max_tokens` tokens."""

@@ -25,7 +25,7 @@ class RunState:
         phase: index of the current phase.
         epoch: finished epochs of that phase.
         step: finished batches of the current epoch.
-        best_loss: lowest calibrated validation loss of the phase; None before the first.
+        best: lowest validation loss of the phase, or whatever else decides when to stop; None before the first.
         stale_epochs: epochs since then.
         texts: texts trained on in the current epoch.
         loss_sum: sum of their losses.
@@ -36,7 +36,7 @@ class RunState:
     phase: int = 0
     epoch: int = 0
     step: int = 0
-    best_loss: float | None = None
+    best: float | None = None
     stale_epochs: int = 0
     texts: int = 0
     loss_sum: float = 0.0
@@ -69,7 +69,7 @@ class RunState:
     def end_phase(self) -> None:
         """Start the next phase."""
         self.phase, self.epoch = self.phase + 1, 0
-        self.best_loss, self.stale_epochs = None, 0
+        self.best, self.stale_epochs = None, 0
 
 
 class Checkpoint:

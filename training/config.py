@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -24,6 +24,10 @@ class DataConfig(_Section):
     """Splitting and tokenizing."""
 
     validation_share: float = Field(0.1, gt=0, lt=1, description="share of train held out for validation")
+    fewest_validation: int = Field(
+        200, ge=0, description="cross-validate instead where validation would hold fewer texts; 0: never"
+    )
+    folds: int = Field(5, ge=2, description="parts of train that are held out in turn by cross-validation")
     max_words: int = Field(30_000, ge=1, description="size of the vocabulary: the most common words of train")
     max_tokens: int = Field(1024, ge=1, description="longer texts are truncated")
 
@@ -54,7 +58,7 @@ class PhaseConfig(_Section):
     epochs: int = Field(ge=1)
     learning_rate: float = Field(gt=0, description="initial; decays along a cosine to a tenth")
     train_embedding: bool = Field(True, description="whether to train the word vectors too")
-    patience: int = Field(2, ge=1, description="epochs without a better calibrated validation loss before it ends")
+    patience: int = Field(2, ge=1, description="epochs without a better validation measure before it ends")
 
 
 class TrainConfig(_Section):
@@ -63,6 +67,12 @@ class TrainConfig(_Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of the bundle")
     seed: int = Field(1, ge=0)
     batch_size: int = Field(64, ge=1)
+    class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        None, description="weight of each label in the training loss; balanced: of its rows; not named: 1"
+    )
+    stop_on: Literal["loss", "macro_f1"] = Field(
+        "loss", description="measure on validation that decides when to stop: calibrated loss, or F1 meaned over labels"
+    )
     gradient_norm: float = Field(1.0, gt=0, description="clip gradients to this global norm")
     data: DataConfig = DataConfig()
     vectors: VectorsConfig | Literal[False] = False

@@ -215,10 +215,15 @@ def _read_rows(
 def split_corpus(corpus: Corpus, *, validation_share: float, seed: int) -> Splits:
     """Hold out a validation set, the same for the same seed, and remove duplicates of held-out texts from train.
 
+    A share of 0 holds out none.
+
     Raises:
         DataError: a label has too few texts to split.
     """
-    train, validation = _split(corpus.train, corpus.label_names, validation_share, seed, Path(corpus.source))
+    if validation_share:
+        train, validation = _split(corpus.train, corpus.label_names, validation_share, seed, Path(corpus.source))
+    else:
+        train, validation = corpus.train, corpus.train.take(np.arange(0))
     test_keys = {_key(text) for text in corpus.test.texts}
     held_out = test_keys | {_key(text) for text in validation.texts}
     train_keys = [_key(text) for text in train.texts]

@@ -1,12 +1,16 @@
 """Fit a classifier: phases, early stopping, checkpoints."""
 
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
+from sklearn.metrics import f1_score
 
 from models.calibration import fit_temperature, negative_log_likelihood
 from models.classifier import EMBEDDING
+from training import ConfigError
 from training.batches import EncodedTexts, for_prediction, pad_batch, predict_logits, shuffled_batches
 from training.checkpoint import Checkpoint, RunState
 from training.config import TrainConfig
@@ -28,8 +32,11 @@ class Fit:
         model: from `build_classifier`; it is never compiled itself.
         config: phases, batch size, learning rates.
         train: texts to learn from.
-        validation: texts that decide when to stop.
-        checkpoint: saved about every minute and after every epoch.
+        validation: texts that decide when to stop; None runs every phase to its end and keeps the last weights.
+        checkpoint: saved about every minute and after every epoch, if given.
+        weights: float32[labels], weight of each label in the loss; None weighs all alike.
+        last_epochs: epochs of the last phase to run, of those that set its learning rates; None runs all.
+        after_epoch: called after every epoch with a model that predicts, and the number of epochs before.
     """
 
     def __init__(
@@ -37,8 +44,12 @@ class Fit:
         model: keras.Model,
         config: TrainConfig,
         train: EncodedTexts,
-        validation: EncodedTexts,
-        checkpoint: Checkpoint,
+        validation: EncodedTexts | None,
+        checkpoint: Checkpoint | None,
+        *,
+        weights: np.ndarray | None = None,
+        last_epochs: int | None = None,
+        after_epoch: Callable[[keras.Model, int], None] | None = None,
     ) -> None:
         self._model = with_fused_lstm(keras.Model(model.input, model.output["logits"]))
         # On JAX a training model keeps the current weights to itself, so it has to predict as well.
@@ -48,21 +59,25 @@ class Fit:
         self._train = train
         self._validation = validation
         self._checkpoint = checkpoint
+        self._weights = weights
+        self._epochs = [phase.epochs for phase in config.phases]
+        self._epochs[-1] = last_epochs or self._epochs[-1]
+        self._after_epoch = after_epoch
         self._batches = -(-len(train.labels) // config.batch_size)
         self._best: list[np.ndarray] = []
         self.state = RunState()
 
     def run(self, progress: Progress, *, resume: bool) -> None:
         """Fit all phases; with `resume`, continue from the checkpoint if there is one."""
-        resume = resume and self._checkpoint.file.exists()
-        if resume:
-            self.state, arrays = self._checkpoint.load()
+        saved = self._checkpoint.load() if resume and self._checkpoint and self._checkpoint.file.exists() else None
+        if saved is not None:
+            self.state = saved[0]
         self._start_phase()
-        if resume:
-            self._restore(arrays)
+        if saved is not None:
+            self._restore(saved[1])
         while self.state.phase < len(self._config.phases):
-            phase = self._config.phases[self.state.phase]
-            while self.state.epoch < phase.epochs and self.state.stale_epochs < phase.patience:
+            epochs, patience = self._epochs[self.state.phase], self._config.phases[self.state.phase].patience
+            while self.state.epoch < epochs and self.state.stale_epochs < patience:
                 self._run_epoch(progress)
                 self._end_epoch(progress)
             self._model.set_weights(self._best)
@@ -101,7 +116,9 @@ class Fit:
                 continue
             batch = pad_batch([self._train.ids[i] for i in positions])  # [texts, tokens]
             self._model.reset_metrics()
-            figures = self._model.train_on_batch(batch, self._train.labels[positions], return_dict=True)
+            labels = self._train.labels[positions]
+            weights = None if self._weights is None else self._weights[labels]
+            figures = self._model.train_on_batch(batch, labels, sample_weight=weights, return_dict=True)
             state.add_batch(len(positions), float(figures["loss"]), float(figures["accuracy"]))
             progress.advance(
                 task, step + 1, self._batches, f"loss {state.train_loss:.3f}  accuracy {state.train_accuracy:.3f}"
@@ -113,36 +130,33 @@ class Fit:
     def _end_epoch(self, progress: Progress) -> None:
         """Validate, and keep the weights if they are the best so far."""
         state = self.state
-        logits = predict_logits(self._forward, self._validation.ids)
-        # Saved models are calibrated, so overconfidence is no reason to stop.
-        temperature = fit_temperature(logits, self._validation.labels)
-        loss = negative_log_likelihood(logits, self._validation.labels, temperature)
-        accuracy = float((logits.argmax(axis=1) == self._validation.labels).mean())
-        progress.say(
-            f"phase {state.phase + 1} epoch {state.epoch + 1}: train loss {state.train_loss:.4f} "
-            f"accuracy {state.train_accuracy:.4f}, validation loss {loss:.4f} accuracy {accuracy:.4f}"
-        )
-        if state.best_loss is None or loss < state.best_loss:
-            state.best_loss, state.stale_epochs = loss, 0
+        entry = {
+            "phase": state.phase + 1,
+            "epoch": state.epoch + 1,
+            "train_loss": state.train_loss,
+            "train_accuracy": state.train_accuracy,
+        }
+        if self._validation is not None:
+            logits = predict_logits(self._forward, self._validation.ids)
+            entry |= validation_figures(logits, self._validation.labels, self._config.stop_on)
+        progress.say(_line(entry))
+        cost = cost_of(entry, self._config.stop_on) if self._validation is not None else None
+        if cost is None or state.best is None or cost < state.best:
+            state.best, state.stale_epochs = cost, 0
             self._best = self._model.get_weights()
         else:
             state.stale_epochs += 1
-        state.end_epoch(
-            {
-                "phase": state.phase + 1,
-                "epoch": state.epoch + 1,
-                "train_loss": state.train_loss,
-                "train_accuracy": state.train_accuracy,
-                "validation_loss": loss,
-                "validation_accuracy": accuracy,
-            }
-        )
+        if self._after_epoch is not None:
+            self._after_epoch(self._forward, len(state.history))
+        state.end_epoch(entry)
         self._save()
 
     def _variables(self) -> list[keras.Variable]:
         return [*self._model.variables, *self._model.optimizer.variables]
 
     def _save(self) -> None:
+        if self._checkpoint is None:
+            return
         values = [keras.ops.convert_to_numpy(variable.value) for variable in self._variables()]
         self._checkpoint.save(self.state, {"state": values, "best": self._best})
 
@@ -153,3 +167,49 @@ class Fit:
             return
         for variable, value in zip(self._variables(), arrays["state"], strict=True):
             variable.assign(value)
+
+
+def validation_figures(logits: np.ndarray, labels: np.ndarray, stop_on: str) -> dict[str, float]:
+    """Return the figures of an epoch on validation, with the measure that decides when to stop."""
+    # Saved models are calibrated, so overconfidence is no reason to stop.
+    loss = negative_log_likelihood(logits, labels, fit_temperature(logits, labels))
+    predicted = logits.argmax(axis=1)
+    figures = {"validation_loss": loss, "validation_accuracy": float((predicted == labels).mean())}
+    if stop_on == "macro_f1":
+        figures["validation_macro_f1"] = float(f1_score(labels, predicted, average="macro", zero_division=0))
+    return figures
+
+
+def cost_of(figures: dict[str, Any], stop_on: str) -> float:
+    """Return the measure that decides when to stop; less is better."""
+    return -float(figures["validation_macro_f1"]) if stop_on == "macro_f1" else float(figures["validation_loss"])
+
+
+def label_weights(config: TrainConfig, labels: np.ndarray, names: Sequence[str]) -> np.ndarray | None:
+    """Return the weight of each label in the loss, float32[labels], with mean 1 over `labels`; None weighs all alike.
+
+    Raises:
+        ConfigError: `class_weight` names a label that there is not.
+    """
+    if config.class_weight is None:
+        return None
+    counts = np.bincount(labels, minlength=len(names))
+    if config.class_weight == "balanced":
+        weights = 1.0 / np.maximum(counts, 1)
+    else:
+        if unknown := sorted(config.class_weight.keys() - set(names)):
+            raise ConfigError(f"class_weight: expected labels of the data, {list(names)}. Received {unknown}.")
+        weights = np.array([config.class_weight.get(name, 1.0) for name in names])
+    return np.asarray(weights * counts.sum() / (weights * counts).sum(), np.float32)
+
+
+def _line(entry: dict[str, Any]) -> str:
+    line = (
+        f"phase {entry['phase']} epoch {entry['epoch']}: train loss {entry['train_loss']:.4f} "
+        f"accuracy {entry['train_accuracy']:.4f}"
+    )
+    if "validation_loss" in entry:
+        line += f", validation loss {entry['validation_loss']:.4f} accuracy {entry['validation_accuracy']:.4f}"
+    if "validation_macro_f1" in entry:
+        line += f" macro-F1 {entry['validation_macro_f1']:.4f}"
+    return line

@@ -17,7 +17,13 @@ from training.config import NgramsConfig
 _BATCH = 128
 
 
-def start_at_naive_bayes(model: keras.Model, config: NgramsConfig, ids: Sequence[np.ndarray], of: np.ndarray) -> None:
+def start_at_naive_bayes(
+    model: keras.Model,
+    config: NgramsConfig,
+    ids: Sequence[np.ndarray],
+    of: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> None:
     """Set the weights of a classifier of the mechanism `ngram_attention` from counts over the training texts.
 
     The value of an n-gram is the log ratio of its rate among the texts of a label and among the others, as of Wang and
@@ -28,6 +34,7 @@ def start_at_naive_bayes(model: keras.Model, config: NgramsConfig, ids: Sequence
     Args:
         ids: int32[tokens] of each training text.
         of: int[texts], the label of each.
+        weights: float[labels], weight of each label in the loss, and in the labels' shares; None weighs all alike.
     """
     layer, head = model.get_layer("attention"), model.get_layer(HEAD)
     labels = head.labels
@@ -36,7 +43,8 @@ def start_at_naive_bayes(model: keras.Model, config: NgramsConfig, ids: Sequence
     total = counts.sum(axis=1, keepdims=True)
     ratios = np.log((counts + 1) / (texts + 2)) - np.log((total - counts + 1) / (texts.sum() - texts + 2))
     ratios[total[:, 0] < config.min_count] = 0
-    prior = np.log(np.maximum(texts, 1) / len(of))
+    shares = np.maximum(texts, 1) * (1.0 if weights is None else weights)
+    prior = np.log(shares / shares.sum())
     if labels == 2:
         ratios = ratios[:, 1:]
         kernel = np.array([[-0.5, 0.5]])

@@ -31,13 +31,18 @@ class Prepared:
 def prepare(config: TrainConfig, corpus: Corpus, *, vectors_file: Path, progress: Progress) -> Prepared:
     """Split and tokenize the corpus, and train word vectors if `config` asks for them.
 
+    Validation is empty if it would hold fewer texts than `config.data.fewest_validation`.
+
     Args:
         vectors_file: word vectors are read from here if it exists, and saved here otherwise.
 
     Raises:
         DataError: the corpus cannot be split.
     """
-    splits = split_corpus(corpus, validation_share=config.data.validation_share, seed=config.seed)
+    share = config.data.validation_share
+    if share * len(corpus.train) < config.data.fewest_validation:
+        share = 0.0  # cross-validation follows
+    splits = split_corpus(corpus, validation_share=share, seed=config.seed)
     progress.say(_describe(splits))
     tokenizer = Tokenizer.fit(splits.train.texts, max_words=config.data.max_words)
     vectors = None

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import numpy as np
 from models.bundle.store import BundleCard, save_bundle
 from models.calibration import fit_temperature, probabilities
 from models.classifier import EMBEDDING, build_classifier
+from models.config import ClassifierConfig
 from models.explain import faithfulness
 from models.tokenizer import RULES
 from training.batches import EncodedTexts, for_prediction, predict_logits, predict_tokens
 from training.checkpoint import CHECKPOINT_FILE, VECTORS_FILE, Checkpoint, open_work_folder
 from training.config import TrainConfig
 from training.data import Corpus, Splits, label_counts
-from training.fit import Fit
+from training.fit import Fit, label_weights
+from training.folds import OutOfFold, cross_validate
 from training.measuring.metrics import confusion, measure, reliability
 from training.measuring.report import Example, write_report
 from training.ngrams import start_at_naive_bayes
@@ -59,29 +62,21 @@ def train(
     started = time.monotonic()
     keras.utils.set_random_seed(config.seed)
     identity = run_identity(config, corpus)
+    label_weights(config, corpus.train.labels, corpus.label_names)  # refuses unknown labels before all else
     open_work_folder(work, identity, resume=resume, restart=restart)
 
     # Split, tokenize, train word vectors.
     if prepared is None:
         prepared = prepare(config, corpus, vectors_file=work / VECTORS_FILE, progress=progress)
-    tokenizer, validation, test = prepared.tokenizer, prepared.validation, prepared.test
+    tokenizer, test = prepared.tokenizer, prepared.test
 
     # Build and fit the classifier.
     architecture = config.classifier(vocabulary_size=tokenizer.vocabulary_size, labels=len(corpus.label_names))
-    model = build_classifier(architecture)
-    if prepared.vectors is not None:
-        model.get_layer(EMBEDDING).set_weights([prepared.vectors])
-    if config.ngrams:
-        start_at_naive_bayes(model, config.ngrams, prepared.train.ids, prepared.train.labels)
-    fit = Fit(model, config, prepared.train, validation, Checkpoint(work / CHECKPOINT_FILE))
-    processor_started = time.process_time()
-    fit.run(progress, resume=resume)
-    fit_seconds = time.process_time() - processor_started
+    fitted = _fit(config, architecture, corpus.label_names, prepared, work, resume=resume, progress=progress)
 
     # Calibrate on validation, then measure on the test set, once.
-    forward = for_prediction(model)
-    validation_logits = predict_logits(forward, validation.ids)
-    temperature = fit_temperature(validation_logits, validation.labels)
+    forward = for_prediction(fitted.model)
+    temperature = fit_temperature(fitted.logits, fitted.labels)
     scores = probabilities(predict_logits(forward, test.ids), temperature)  # [texts, labels]
     progress.say("measuring the faithfulness of the weights")
     trust = _faithfulness(forward, test, temperature, config.seed)
@@ -90,7 +85,7 @@ def train(
     report = work / "report"
     write_report(
         report,
-        history=fit.state.history,
+        history=fitted.history,
         counts=confusion(scores, test.labels),
         label_names=corpus.label_names,
         bins=reliability(scores, test.labels),
@@ -98,7 +93,7 @@ def train(
     )
     card = save_bundle(
         out,
-        model=model,
+        model=fitted.model,
         tokenizer=tokenizer,
         config=architecture,
         labels=corpus.label_names,
@@ -107,13 +102,14 @@ def train(
         data=_describe_data(corpus, prepared.splits, identity["data"]),
         training={
             "config": identity["config"],
-            "history": fit.state.history,
+            "history": fitted.history,
+            "cross_validated": not len(prepared.validation.labels),
             "minutes": round((time.monotonic() - started) / 60, 1),
-            "fit_processor_seconds": round(fit_seconds, 1),
+            "fit_processor_seconds": round(fitted.processor_seconds, 1),
             "resumed": resume,
         },
         metrics={
-            "validation": measure(probabilities(validation_logits, temperature), validation.labels),
+            "validation": measure(probabilities(fitted.logits, temperature), fitted.labels),
             "test": measure(scores, test.labels),
         },
         faithfulness=trust,
@@ -123,6 +119,71 @@ def train(
         progress.say(f"no model for ONNX Runtime: {card.without_onnx}")
     shutil.rmtree(work)
     return card
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """A trained model, and what held-out texts say of it.
+
+    Attributes:
+        model: the model.
+        history: figures of every epoch.
+        logits: float32[texts, labels], of texts that were not trained on: validation, or all by cross-validation.
+        labels: int[texts], the labels of these.
+        processor_seconds: what the fit took, without the steps before a resumption.
+    """
+
+    model: keras.Model
+    history: list[dict[str, Any]]
+    logits: np.ndarray
+    labels: np.ndarray
+    processor_seconds: float
+
+
+def _fit(
+    config: TrainConfig,
+    architecture: ClassifierConfig,
+    label_names: tuple[str, ...],
+    prepared: Prepared,
+    work: Path,
+    *,
+    resume: bool,
+    progress: Progress,
+) -> _Fitted:
+    """Train the classifier, after cross-validation if there is no validation set."""
+
+    def build(texts: EncodedTexts) -> keras.Model:
+        model = build_classifier(architecture)
+        if prepared.vectors is not None:
+            model.get_layer(EMBEDDING).set_weights([prepared.vectors])
+        if config.ngrams:
+            weights = label_weights(config, texts.labels, label_names)
+            start_at_naive_bayes(model, config.ngrams, texts.ids, texts.labels, weights)
+        return model
+
+    started = time.process_time()
+    train, validation = prepared.train, prepared.validation
+    out_of_fold: OutOfFold | None = None
+    if not len(validation.labels):
+        out_of_fold = cross_validate(config, train, label_names, build, progress)
+        keras.utils.set_random_seed(config.seed)  # as if there had been no folds, on resuming too
+    model = build(train)
+    fit = Fit(
+        model,
+        config,
+        train,
+        None if out_of_fold else validation,
+        Checkpoint(work / CHECKPOINT_FILE),
+        weights=label_weights(config, train.labels, label_names),
+        last_epochs=out_of_fold.last_epochs if out_of_fold else None,
+    )
+    fit.run(progress, resume=resume)
+    seconds = time.process_time() - started
+    if out_of_fold is None:
+        logits = predict_logits(for_prediction(model), validation.ids)
+        return _Fitted(model, fit.state.history, logits, validation.labels, seconds)
+    history = [entry | figures for entry, figures in zip(fit.state.history, out_of_fold.figures, strict=False)]
+    return _Fitted(model, history, out_of_fold.logits, train.labels, seconds)
 
 
 def _faithfulness(forward: keras.Model, test: EncodedTexts, temperature: float, seed: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ TINY = TrainConfig(
     name="tiny",
     seed=3,
     batch_size=16,
-    data=DataConfig(validation_share=0.2, max_words=100, max_tokens=32),
+    data=DataConfig(validation_share=0.2, fewest_validation=0, max_words=100, max_tokens=32),
     vectors=VectorsConfig(window=3, min_count=1, epochs=1),
     model={"embedding_dim": 8, "embedding_dropout": 0.1, "encoder_units": 4, "attention_units": 4, "dropout": 0.1},
     phases=(
