@@ -33,8 +33,9 @@ class DataConfig(_Section):
 
 
 class VectorsConfig(_Section):
-    """Word vectors, trained before the classifier on the train and unlabelled texts."""
+    """Word vectors, trained before the classifier on the train and unlabelled texts, or read from a file."""
 
+    file: str | None = Field(None, description="pretrained vectors in text, to read instead; the other keys are unused")
     cbow: bool = Field(False, description="continuous bag of words: a fifth of the time of skip-gram")
     window: int = Field(8, ge=1, description="context words on either side")
     negative: int = Field(5, ge=1, description="negative samples per word")

@@ -103,6 +103,7 @@ def train(
         training={
             "config": identity["config"],
             "history": fitted.history,
+            "vectors": prepared.coverage,
             "cross_validated": not len(prepared.validation.labels),
             "minutes": round((time.monotonic() - started) / 60, 1),
             "fit_processor_seconds": round(fitted.processor_seconds, 1),
