@@ -19,7 +19,7 @@ from models.bundle.replacement import check_place
 from models.bundle.store import BundleError, export_bundle
 from models.tables.errors import TableError
 from models.tables.table import Spelling
-from training import TrainingError
+from training import TrainingError, auto
 from training.checkpoint import check_work_folder, how_to_resume
 from training.config import read_config
 from training.data import Corpus, load_corpus
@@ -50,7 +50,10 @@ _FIGURES = ("accuracy", "auc", "f1", "brier", "ece", "nll")
 
 @app.command("train")
 def train_command(
-    config: Annotated[Path, typer.Argument(help="A TOML file such as training/configs/default.toml.")],
+    config: Annotated[
+        Path,
+        typer.Argument(help="A TOML file such as training/configs/default.toml, or auto, which looks at the data."),
+    ],
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the bundle; default: models/saved/NAME.")] = None,
     seed: Annotated[int | None, typer.Option(help="Override the seed of the configuration.")] = None,
@@ -68,14 +71,17 @@ def train_command(
     replace: Annotated[bool, typer.Option("--replace", help="Replace the bundle that is there.")] = False,
 ) -> None:
     """Train a classifier and save it as a bundle."""
-    settings = read_config(config, changes or [])
-    if seed is not None:
-        settings = settings.model_copy(update={"seed": seed})
-    out = out or Path("models/saved") / settings.name
+    changes = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
+    settings = None if str(config) == auto.NAME else read_config(config, changes)
+    out = out or Path("models/saved") / (auto.NAME if settings is None else settings.name)
     work = out.parent / f".{out.name}.training"
     check_place(out, replace=replace)
     check_work_folder(work, resume=resume, restart=restart)
     corpus = _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict)
+    if settings is None:
+        settings, why = auto.choose(corpus, changes)
+        for line in why:
+            _say(line)
     with ConsoleProgress(console) as progress:
         try:
             card = train(settings, corpus, out, work=work, resume=resume, restart=restart, progress=progress)
