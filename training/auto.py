@@ -23,6 +23,7 @@ FEW = 10_000  # texts
 MOST_BUCKETS = 1 << 22
 BUCKETS_PER_NGRAM = 4
 RARE = 0.1  # of all texts
+VALIDATION = 200  # texts
 _SAMPLE = 2_000
 MAX_WORDS = 100_000
 MAX_TOKENS = 1024
@@ -70,31 +71,29 @@ def choose(corpus: Corpus, overrides: Sequence[str] = ()) -> tuple[TrainConfig, 
     """
     facts = facts_of(corpus)
     short, few = facts.tokens <= SHORT, facts.texts <= FEW
+    longest, min_count, scale, dropout, attention_rate = 2, 3, 10.0, 0.5, 1.0
     if short:
-        rule, scale, min_count = f"at most {SHORT} tokens", 5.0, 3 if facts.characters else 2
+        rule, min_count, scale, dropout, learning_rate = f"at most {SHORT} tokens", 2, 3.0, 0.3, 0.15
+    elif few:
+        rule, learning_rate = f"more than {SHORT} tokens, at most {FEW:,} texts", 0.3
     else:
-        rule, scale, min_count = f"more than {SHORT} tokens", 10.0, 3
-    longest, attention_rate, learning_rate = 2, 1.0, 0.3
-    if not (short or few):
-        rule += f" and more than {FEW:,} texts"
-        longest, attention_rate, learning_rate = 3, 0.1, 0.5
+        rule, longest, attention_rate, learning_rate = f"more than {SHORT} tokens and {FEW:,} texts", 3, 0.1, 0.5
     if facts.characters:
-        rule += ", of one character each"
-        longest = 3
+        rule, longest, min_count = f"{rule}, a character each", 3, 3
     kept, buckets = _table_size(corpus, longest, min_count)
     values: dict[str, Any] = {
         "name": NAME,
-        "data": {"max_words": MAX_WORDS, "max_tokens": MAX_TOKENS},
+        "data": {"max_words": MAX_WORDS, "max_tokens": MAX_TOKENS, "validation_share": _validation_share(facts.texts)},
         "ngrams": {"min_count": min_count, "start_attention": 0.3, "attention_rate": attention_rate, "pull": 1e-6},
         "model": {
             "encoder": "none",
             "mechanism": "ngram_attention",
-            "attention": {"longest": longest, "buckets": buckets, "scale": scale, "dropout": 0.5},
+            "attention": {"longest": longest, "buckets": buckets, "scale": scale, "dropout": dropout},
         },
         "phases": [{"epochs": 3, "learning_rate": learning_rate}],
     }
     if facts.rarest < RARE:
-        values |= {"class_weight": "balanced", "stop_on": "macro_f1"}
+        values["class_weight"] = "balanced"
     unit = "characters" if facts.characters else "tokens"
     why = [
         f"auto: {facts.texts:,} texts to learn from, {facts.tokens} {unit} each (median), {facts.labels} labels",
@@ -102,9 +101,14 @@ def choose(corpus: Corpus, overrides: Sequence[str] = ()) -> tuple[TrainConfig, 
         f"of them in {buckets:,} buckets; scale {scale:g}, learning rate {learning_rate:g}, that of the attention "
         f"{attention_rate:g} of it",
         f"auto: the rarest label has {facts.rarest:.1%}: "
-        + ("labels weigh alike, and macro-F1 decides when to stop" if facts.rarest < RARE else "texts weigh alike"),
+        + ("labels weigh alike" if facts.rarest < RARE else "texts weigh alike"),
     ]
     return as_config(values, overrides, source=NAME), why
+
+
+def _validation_share(texts: int) -> float:
+    """Return a tenth, or less where that is more than 200 texts, but at least a fiftieth."""
+    return round(min(0.1, max(0.02, (VALIDATION + 1) / texts)), 4)
 
 
 def _table_size(corpus: Corpus, longest: int, min_count: int) -> tuple[int, int]:

@@ -24,9 +24,9 @@ SHORT, LONG = "a short text", "quite a long text " * 20
 @pytest.mark.parametrize(
     ("data", "longest", "min_count", "scale", "rates"),
     [
-        (corpus(SHORT), 2, 2, 5.0, (1.0, 0.3)),
-        (corpus(SHORT, texts=10_002), 2, 2, 5.0, (1.0, 0.3)),
-        (corpus("很 好 吃"), 3, 3, 5.0, (1.0, 0.3)),
+        (corpus(SHORT), 2, 2, 3.0, (1.0, 0.15)),
+        (corpus(SHORT, texts=10_002), 2, 2, 3.0, (1.0, 0.15)),
+        (corpus("很 好 吃"), 3, 3, 3.0, (1.0, 0.15)),
         (corpus(LONG), 2, 3, 10.0, (1.0, 0.3)),
         (corpus("好 吃 " * 60), 3, 3, 10.0, (1.0, 0.3)),
         (corpus(LONG, texts=10_002), 3, 3, 10.0, (0.1, 0.5)),
@@ -37,7 +37,7 @@ def test_the_recipe_follows_the_rules_and_says_so(
 ) -> None:
     config, why = choose(data)
     attention = config.model["attention"]
-    assert (attention["longest"], attention["scale"], attention["dropout"]) == (longest, scale, 0.5)
+    assert (attention["longest"], attention["scale"]) == (longest, scale)
     assert config.ngrams
     assert (config.ngrams.min_count, config.ngrams.attention_rate) == (min_count, rates[0])
     assert config.phases[0].learning_rate == rates[1]
@@ -47,7 +47,7 @@ def test_the_recipe_follows_the_rules_and_says_so(
 @pytest.mark.parametrize(("rare", "balanced"), [(3, True), (4, False)])
 def test_labels_weigh_alike_where_one_is_rare(rare: int, balanced: bool) -> None:
     config, why = choose(corpus(SHORT, rare=rare))
-    assert (config.class_weight, config.stop_on) == (("balanced", "macro_f1") if balanced else (None, "loss"))
+    assert config.class_weight == ("balanced" if balanced else None)
     assert ("labels weigh alike" in why[2]) is balanced
 
 
@@ -56,6 +56,12 @@ def test_there_are_four_buckets_for_each_ngram(texts: int, buckets: int) -> None
     # "a", "short", "text", w0 to w6; "a short", "short text", "text w0" to "text w6" stand in at least two of 40 texts
     config, _ = choose(corpus(SHORT, texts=texts))
     assert config.model["attention"]["buckets"] == buckets
+
+
+@pytest.mark.parametrize(("texts", "share"), [(40, 0.1), (2_010, 0.1), (4_000, 0.0503), (20_000, 0.02)])
+def test_validation_has_about_200_texts(texts: int, share: float) -> None:
+    config, _ = choose(corpus(SHORT, texts=texts))
+    assert config.data.validation_share == share
 
 
 def test_the_recipe_may_be_overridden() -> None:
