@@ -4,7 +4,8 @@ table.py        the format that a file's name means; opens its reader and its wr
 rows.py         what a row, a window, a reader and a writer are; when a text or a label is missing
 columns.py      finds the chosen column among the names
 source.py       lines of bytes: decompressed, decoded, counted and hashed
-delimited.py    CSV and TSV, and plain text of a text a line
+delimited.py    reads CSV and TSV; delimited_writer.py writes them
+plain.py        reads plain text, a text a line
 json_rows.py    JSON Lines, and a JSON array
 parquet.py      Parquet, through pyarrow
 errors.py       why a table cannot be read or written

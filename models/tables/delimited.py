@@ -1,20 +1,16 @@
-"""CSV and TSV, as spreadsheets and pandas write them; and plain text, a text a line.
+"""Read CSV and TSV, as spreadsheets and pandas write them.
 
 A quote opens a field only where the field begins, and two of them inside stand for one. A row that reads so keeps its
 spelling when it is written again, with the added fields behind it.
 """
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from models.tables.columns import Chosen
 from models.tables.errors import TableError
-from models.tables.json_rows import dumps
-from models.tables.rows import MAX_ROW_BYTES, Number, Row, TextReader, TextRows, Window
+from models.tables.rows import MAX_ROW_BYTES, Row, TextReader
 from models.tables.source import Source
 
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
@@ -133,7 +129,7 @@ class DelimitedReader(TextReader):
     def _fields(self, line: str, delimiter: str) -> tuple[list[str], str]:
         """Return the fields of the row that begins with `line`, and the row as it stands, without its line end."""
         if not self._quotes or '"' not in line:
-            body = _without_end(line)
+            body = without_end(line)
             return body.split(delimiter), body
         lines = [line]
 
@@ -147,7 +143,7 @@ class DelimitedReader(TextReader):
             return lines[-1]
 
         fields, self._escaped = split_fields(line, delimiter, more)
-        return fields, _without_end("".join(lines))
+        return fields, without_end("".join(lines))
 
     def _unending(self) -> TableError:
         return TableError(
@@ -163,88 +159,6 @@ class DelimitedReader(TextReader):
         )
 
 
-class PlainReader(TextReader):
-    """Reads a text a line, as the only column. Blank lines are no rows."""
-
-    def __init__(self, source: Source, text: Chosen, label: Chosen | None, window_rows: int) -> None:
-        super().__init__(source, text, label, window_rows)
-        self.names = (text.name,)
-        if label is not None:
-            raise TableError(
-                f"{source.name}: expected texts with labels ({label.option}). A .txt file has texts alone."
-            )
-
-    def _read_rows(self) -> Iterator[Row]:
-        while line := self._source.line(MAX_ROW_BYTES):
-            if len(line) == MAX_ROW_BYTES:
-                raise TableError(
-                    f"{self._source.name}: expected lines of at most {MAX_ROW_BYTES:,} bytes. The one behind line "
-                    f"{self._source.lines:,} is longer."
-                )
-            text, fault = self._source.decode(line)
-            if text.strip():
-                yield Row(self._source.lines, [_without_end(text)], fault=fault)
-
-    def _value(self, row: Row, column: Chosen) -> Any:
-        return row.values[0]
-
-
-class DelimitedWriter:
-    """Writes CSV in UTF-8.
-
-    Of values that are no text, None becomes an empty field, a truth value `true` or `false`, and a nested one JSON.
-
-    Args:
-        names: the columns that rows have of their own.
-        added: those that are added to them.
-        delimiter: what stands between fields.
-    """
-
-    def __init__(self, names: Sequence[str], added: Sequence[str], delimiter: str = ",") -> None:
-        self._names = (*names, *added)
-        self._delimiter = delimiter
-        self._buffer = io.StringIO()
-        self._plain = csv.writer(self._buffer, delimiter=delimiter, lineterminator="\n")
-        # The module leaves a lone carriage return unquoted, which other readers take for the end of a line.
-        self._quoted = csv.writer(self._buffer, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
-
-    def header(self) -> bytes:
-        """Return the line of names."""
-        self._write(self._names)
-        return self._flush()
-
-    def encode(self, window: Window, added: dict[str, list[Any]]) -> bytes:
-        """Return a line for each row; more where a field holds line breaks."""
-        columns = (map(cell, column) for column in added.values())
-        raws: Sequence[str | None] = [None] * len(window)
-        if isinstance(window.rows, TextRows) and window.rows.dialect == dialect_of(self._delimiter):
-            raws = [row.raw for row in window.rows.rows]
-        for raw, own, more in zip(raws, window.rows.records(), zip(*columns, strict=True), strict=True):
-            if raw is None:
-                self._write([*map(cell, own), *more])
-            else:
-                self._buffer.write(raw + self._delimiter)
-                self._write(more)
-        return self._flush()
-
-    def footer(self) -> bytes:
-        """Return nothing."""
-        return b""
-
-    def assemble(self, partial: Path) -> Path:
-        """Return `partial`: the bytes are the table."""
-        return partial
-
-    def _write(self, row: Sequence[str]) -> None:
-        (self._quoted if "\r" in "".join(row) else self._plain).writerow(row)
-
-    def _flush(self) -> bytes:
-        content = self._buffer.getvalue().encode(errors="replace")
-        self._buffer.seek(0)
-        self._buffer.truncate()
-        return content
-
-
 def split_fields(line: str, delimiter: str, more: Callable[[], str] | None = None) -> tuple[list[str], bool]:
     r"""Return the fields of a row, and whether it escapes quotes with backslashes.
 
@@ -258,7 +172,7 @@ def split_fields(line: str, delimiter: str, more: Callable[[], str] | None = Non
     """
     fields: list[str] = []
     escaped = False
-    body = _without_end(line)
+    body = without_end(line)
     at = 0
     while True:
         if not body.startswith('"', at):
@@ -279,7 +193,7 @@ def split_fields(line: str, delimiter: str, more: Callable[[], str] | None = Non
                     parts.append(line[at:])
                     spelled.append(line[opened:])
                     line = more()
-                    body, at, opened = _without_end(line), 0, 0
+                    body, at, opened = without_end(line), 0, 0
                     continue
                 behind = body[quote + 1 : quote + 2]
                 if quote > at and body[quote - 1] == "\\" and (escaped or behind not in ("", '"', delimiter)):
@@ -300,7 +214,8 @@ def split_fields(line: str, delimiter: str, more: Callable[[], str] | None = Non
         at = end + 1
 
 
-def _without_end(line: str) -> str:
+def without_end(line: str) -> str:
+    """Return the line without its line feed, carriage return or both."""
     if line.endswith("\r\n"):
         return line[:-2]
     return line[:-1] if line.endswith(("\n", "\r")) else line
@@ -309,21 +224,3 @@ def _without_end(line: str) -> str:
 def dialect_of(delimiter: str) -> str:
     """Name the spelling of rows with this delimiter."""
     return f"delimited by {delimiter!r}"
-
-
-def cell(value: Any) -> str:
-    """Return a value as the field of a delimited row."""
-    match value:
-        case Number():
-            return str(value)
-        case str():
-            return value
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return repr(value)
-        case _:
-            shown = dumps(value)
-            return str(value) if shown.startswith('"') else shown

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from models.tables.columns import Chosen, distinct
-from models.tables.delimited import cell
+from models.tables.delimited_writer import cell
 from models.tables.errors import TableError
 from models.tables.json_rows import JsonReader
 from models.tables.rows import WINDOW_CHARACTERS, Number, Reader, Window, label_fault, label_text, text_fault

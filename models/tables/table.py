@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from models.tables.columns import Chosen
-from models.tables.delimited import DelimitedReader, DelimitedWriter, PlainReader
+from models.tables.delimited import DelimitedReader
+from models.tables.delimited_writer import DelimitedWriter
 from models.tables.errors import TableError
 from models.tables.json_rows import JsonReader, JsonWriter, survey
+from models.tables.plain import PlainReader
 from models.tables.rows import WINDOW_ROWS, Reader, Writer
 from models.tables.source import Source, pyarrow_module
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.tables.columns import Chosen
-from models.tables.delimited import DelimitedReader, DelimitedWriter, split_fields
+from models.tables.delimited import DelimitedReader, split_fields
+from models.tables.delimited_writer import DelimitedWriter
 from models.tables.errors import TableError
 from models.tables.rows import Row, TextRows, Window
 from models.tables.source import Source
