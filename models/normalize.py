@@ -1,9 +1,11 @@
 """Spell a text as its words are looked up, and remember where in it each character came from."""
 
 import html
+import sys
 import unicodedata
 from collections.abc import Callable
 from functools import cache, lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -116,8 +118,8 @@ class _Tables(NamedTuple):
     """What becomes of each code point.
 
     Attributes:
-        needs: uint8[CODES + 1], the steps that a text with it needs; the last for all other code points.
-        folded: uint32[CODES + 1], the code point to look up in its place.
+        needs: uint8[code points], the steps that a text with it needs.
+        folded: uint32[code points], the code point to look up in its place.
         growing: matches those that become several.
     """
 
@@ -128,12 +130,11 @@ class _Tables(NamedTuple):
     def read(self, text: str) -> tuple[np.ndarray, int]:
         """Return the code points of a text, uint32[characters], and the steps that it needs."""
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-        return codes, int(np.bitwise_or.reduce(self.needs[np.minimum(codes, CODES)]))
+        return codes, int(np.bitwise_or.reduce(self.needs[codes]))
 
     def fold(self, codes: np.ndarray) -> str:
         """Return the text of what stands for each code point."""
-        folded = np.where(codes < CODES, self.folded[np.minimum(codes, CODES)], codes)
-        return folded.tobytes().decode("utf-32-le", "surrogatepass")
+        return self.folded[codes].tobytes().decode("utf-32-le", "surrogatepass")
 
 
 _IGNORABLE, _MARKS, _GROWING = 1, 2, 4
@@ -141,10 +142,10 @@ _IGNORABLE, _MARKS, _GROWING = 1, 2, 4
 
 @cache
 def _tables() -> _Tables:
-    every = "".join(map(chr, range(CODES)))
-    needs, folded = np.zeros(CODES + 1, np.uint8), np.arange(CODES + 1, dtype=np.uint32)
+    every = "".join(map(chr, chain(range(CODES), range(0x2F800, 0x2FA20), range(0xE0000, 0xE1000))))  # all that change
+    needs, folded = np.zeros(sys.maxunicode + 1, np.uint8), np.arange(sys.maxunicode + 1, dtype=np.uint32)
     for step, letters in ((_IGNORABLE, r"\p{Default_Ignorable_Code_Point}"), (_MARKS, _MARK)):
-        needs[[found.start() for found in regex.finditer(letters, every, regex.V1)]] = step
+        needs[[*map(ord, regex.findall(letters, every, regex.V1))]] = step
     growing = []
     for letter in every:
         if (letter.casefold() == letter and unicodedata.is_normalized("NFKC", letter)) or _EMOJI.match(letter):
@@ -155,7 +156,6 @@ def _tables() -> _Tables:
         elif WHOLE.fullmatch(form):
             growing.append(letter)
     folded[[*map(ord, _APOSTROPHES)]] = ord("'")
-    needs |= needs[np.minimum(folded, CODES)] & _MARKS
+    needs |= needs[folded] & _MARKS
     needs[[*map(ord, growing)]] |= _GROWING
-    needs[CODES] = _IGNORABLE | _MARKS | _GROWING
-    return _Tables(needs, folded, regex.compile(f"[{''.join(growing)}\U0002f800-\U0002fa1d]"))
+    return _Tables(needs, folded, regex.compile(f"[{''.join(growing)}]"))

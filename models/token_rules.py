@@ -113,9 +113,10 @@ SECOND = TokenRules(
 """The rules for texts that `normalize` returns. Each character of a script without spaces is a token, with its vowel
 signs, and so is a keycap."""
 
+_EXTEND = r"\p{Grapheme_Cluster_Break=Extend}"
 WHOLE = regex.compile(
     rf"[{_LETTERS}--\p{{M}}]{_LETTERS}*+(?<![0-9])|[{_UNSPACED}--[\p{{M}}\u0e32\u0eb2]]\p{{M}}*+"
-    r"|\p{Grapheme_Cluster_Break=Extend}++|\u0e4d\u0e32|\u0ecd\u0eb2",
+    rf"|[{_LETTERS}&&{_EXTEND}]++|[{_UNSPACED}&&{_EXTEND}]++|\u0e4d\u0e32|\u0ecd\u0eb2",
     regex.V1,
 )
 """What stays in one token under the second rules, whatever stands around it."""

@@ -6,10 +6,12 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.normalize import normalize
+from models.token_rules import CODES
 from models.tokenizer import Tokenizer, split
 from tests.models.texts import TEXTS
 
@@ -80,7 +82,7 @@ def test_every_way_to_write_an_apostrophe_gives_the_same_ids(apostrophe: str) ->
 @settings(max_examples=500)
 @given(TEXTS)
 @example("°ำ a⑫\u20e3 !\u0344 &amp;lt; ŉ")
-@example("\u4b59\u0f73\u11ab \u0eb2\u0e33\u0301")
+@example("\u4b59\u0f73\u11ab \u0eb2\u0e33\u0301 \u0e49\uff9e\u3099")
 def test_every_token_is_what_its_own_slice_is_looked_up_as(text: str) -> None:
     """So each is exactly where its span says, whatever was replaced around it."""
     encoding = Tokenizer([]).encode(text, 10**6)
@@ -143,6 +145,14 @@ def test_normalizing_never_moves_what_follows() -> None:
         encoding = tokenizer.encode(text, 10**6)
         assert (encoding.starts[-1], encoding.ends[-1]) == (len(text) - 4, len(text))
         assert encoding.ids[-2:].tolist() == [2, 3]
+
+
+def test_code_points_without_a_kind_are_normalized_too() -> None:
+    ignored = regex.compile(r"[\p{Default_Ignorable_Code_Point}--[\U000e0020-\U000e007f]]", regex.V1)
+    for first in range(CODES, sys.maxunicode, 4096):
+        letters = [chr(code) for code in range(first, first + 4096)]
+        expected = ["" if ignored.match(each) else unicodedata.normalize("NFKC", each).casefold() for each in letters]
+        assert normalize(" ".join(letters))[0].split(" ") == expected
 
 
 @pytest.mark.parametrize(
