@@ -57,11 +57,12 @@ def predict(
     from models.bundle.verification import BundleError
     from service.http.observe import configure_logging
     from service.local import LocalModel
-    from service.terminal import print_predictions
+    from service.terminal import print_predictions, say_what_weights_are_worth
 
     configure_logging("warning")
     try:
-        predictions = LocalModel.load(settings, model).predict(texts)
+        loaded = LocalModel.load(settings, model)
+        predictions = loaded.predict(texts)
     except (BundleError, ValueError) as error:
         _fail(str(error))
     if as_json:
@@ -69,6 +70,7 @@ def predict(
             sys.stdout.buffer.write(orjson.dumps(prediction, option=orjson.OPT_APPEND_NEWLINE))
     else:
         print_predictions(Console(), texts, predictions)
+    say_what_weights_are_worth(Console(stderr=True), loaded.bundle.card)
 
 
 @app.command()

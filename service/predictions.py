@@ -47,6 +47,7 @@ def describe_model(card: BundleCard) -> dict[str, Any]:
         "version": card.version,
         "mechanism": card.mechanism,
         "attention_is": card.attention_is,
+        "attention_above_chance": card.attention_above_chance,
     }
 
 

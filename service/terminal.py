@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from models.bundle.card import BundleCard
 from service.local import FoundBundle
 
 # From no weight to the heaviest, in the 256 colours of a terminal.
@@ -53,7 +54,8 @@ def print_bundles(console: Console, found: Sequence[FoundBundle]) -> None:
         justify: Literal["left", "right"] = "right" if heading in ("tokens", "accuracy") else "left"
         table.add_column(heading, justify=justify, no_wrap=heading != "labels")
     for card in (each.card for each in found if each.card is not None):
-        accuracy = card.metrics.get("accuracy")
+        test = card.metrics.get("test")
+        accuracy = test.get("accuracy") if isinstance(test, dict) else None
         table.add_row(
             Text(card.name),
             card.version,
@@ -67,6 +69,15 @@ def print_bundles(console: Console, found: Sequence[FoundBundle]) -> None:
     for each in found:
         if each.card is None:
             console.print(Text(f"{each.path.name}: {each.reason}", style="red"))
+        else:
+            say_what_weights_are_worth(console, each.card)
+
+
+def say_what_weights_are_worth(console: Console, card: BundleCard) -> None:
+    """Say that the weights of a bundle explain nothing, if that was found in training."""
+    if card.attention_above_chance is False:
+        message = f"{card.name}: the weights of this model are no better than chance as an explanation."
+        console.print(Text(message, style="yellow"), soft_wrap=True)
 
 
 def _headline(prediction: dict[str, Any]) -> Text:

@@ -12,19 +12,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from models.bundle.replacement import check_place
 from models.bundle.store import BundleError, export_bundle
 from models.tables.errors import TableError
 from models.tables.table import Spelling
-from training import TrainingError, auto
+from training import DataError, TrainingError, auto
 from training.checkpoint import check_work_folder, how_to_resume
 from training.config import read_config
 from training.data import Corpus, load_corpus
 from training.download import IMDB_DIGESTS, IMDB_URL, download
 from training.measuring.evaluate import Evaluation, evaluate
+from training.measuring.terminal import print_evaluations, print_warnings
 from training.progress import ConsoleProgress
 from training.run import train
 
@@ -44,8 +44,10 @@ Delimiter = Annotated[
 NoQuotes = Annotated[bool, typer.Option("--no-quotes", help="Quotes in your table are part of the text.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at a row without text or label, which is else left out.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
-
-_FIGURES = ("accuracy", "auc", "f1", "brier", "ece", "nll")
+All = Annotated[bool, typer.Option("--all", help="Measure on all labelled texts, not on the test set alone.")]
+Map = Annotated[
+    list[str] | None, typer.Option("--map", help="LABEL=NAME: the bundle's name of a label of the data; repeatable.")
+]
 
 
 @app.command("train")
@@ -90,8 +92,9 @@ def train_command(
             raise typer.Exit(130) from None
         except OSError as error:  # such as a full disk
             raise TrainingError(f"{error}. {how_to_resume(work)}".strip()) from error
-    _print_table([Evaluation(out, card, card.metrics["test"], same_data=True)])
-    _say(f"Saved {out} (version {card.version}), with pictures in {out / 'report'}.")
+    print_evaluations(Console(), [Evaluation.of_card(out, card)], over="Test set")
+    _say(f"Saved {out} (version {card.version}), with a report in {out / 'report' / 'report.html'}.")
+    print_warnings(console, card.warnings)
 
 
 @app.command("evaluate")
@@ -104,10 +107,13 @@ def evaluate_command(
     delimiter: Delimiter = None,
     no_quotes: NoQuotes = False,
     strict: Strict = False,
+    whole: All = False,
+    map_: Map = None,
     json_file: Json = None,
 ) -> None:
-    """Measure a bundle on the test set."""
-    _measure([bundle], _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict), json_file)
+    """Measure a bundle on the test set, or on a whole table."""
+    corpus = _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict, whole=whole)
+    _measure([bundle], corpus, whole, _renamed(map_ or []), json_file)
 
 
 @app.command("compare")
@@ -120,10 +126,13 @@ def compare_command(
     delimiter: Delimiter = None,
     no_quotes: NoQuotes = False,
     strict: Strict = False,
+    whole: All = False,
+    map_: Map = None,
     json_file: Json = None,
 ) -> None:
-    """Measure several bundles on the same test set."""
-    _measure(bundles, _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict), json_file)
+    """Measure several bundles on the same test set, or on a whole table."""
+    corpus = _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict, whole=whole)
+    _measure(bundles, corpus, whole, _renamed(map_ or []), json_file)
 
 
 @app.command("export")
@@ -143,44 +152,42 @@ def _corpus(
     delimiter: str | None,
     no_quotes: bool,
     strict: bool,
+    *,
+    whole: bool = False,
 ) -> Corpus:
     if data is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         data = download(IMDB_URL, cache / "heed" / "aclImdb_v1.tar.gz", IMDB_DIGESTS)
     spelling = Spelling.of_options(encoding, delimiter, no_quotes)
     with console.status(Text(f"reading {data}")):
-        corpus = load_corpus(data, text_column=text_column, label_column=label_column, spelling=spelling, strict=strict)
+        corpus = load_corpus(
+            data, text_column=text_column, label_column=label_column, spelling=spelling, strict=strict, whole=whole
+        )
     for note in corpus.notes:
         _say(note)
     return corpus
 
 
-def _measure(bundles: list[Path], corpus: Corpus, json_file: Path | None) -> None:
+def _renamed(pairs: list[str]) -> dict[str, str]:
+    """Read the pairs of --map."""
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise DataError(f"Expected LABEL=NAME in --map, such as 0=negative. Received {wrong[0]!r}.")
+    return dict((pair.split("=", 1)) for pair in pairs)
+
+
+def _measure(bundles: list[Path], corpus: Corpus, whole: bool, renamed: dict[str, str], json_file: Path | None) -> None:
     evaluations = []
     for path in bundles:
-        with console.status(Text(f"measuring {path} on {len(corpus.test):,} texts")):
-            evaluations.append(evaluate(path, corpus))
-    _print_table(evaluations)
+        with console.status(Text(f"measuring {path}")):
+            evaluations.append(evaluate(path, corpus, whole=whole, renamed=renamed))
+    print_evaluations(Console(), evaluations, over="All labelled texts" if whole else "Test set")
     for one in evaluations:
-        if not one.same_data:
-            _say(f"{one.path}: trained on other data, so the figures of its card may differ.")
+        if whole and one.same_data:
+            _say(f"{one.path}: trained on most of these texts, so the figures are too good.")
+        elif not whole and not one.same_data:
+            _say(f"{one.path}: trained on other data, so its card differs. --all measures on all labelled texts.")
     if json_file is not None:
         json_file.write_text(json.dumps([one.to_dict() for one in evaluations], indent=2) + "\n", encoding="utf-8")
-
-
-def _print_table(evaluations: list[Evaluation]) -> None:
-    table = Table(title=f"Test figures over {evaluations[0].metrics['texts']:,} texts", title_justify="left")
-    table.add_column("bundle")
-    table.add_column("mechanism")
-    for figure in _FIGURES:
-        table.add_column(figure, justify="right")
-    for one in evaluations:
-        table.add_row(
-            Text(f"{one.card.name} {one.card.version}"),
-            Text(one.card.mechanism),
-            *(f"{one.metrics[figure]:.4f}" for figure in _FIGURES),
-        )
-    Console().print(table)
 
 
 def _say(message: str) -> None:

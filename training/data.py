@@ -59,6 +59,10 @@ class Corpus:
     unlabelled: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
 
+    def all_labelled(self) -> LabelledTexts:
+        """Return the texts to learn from and those of the test set."""
+        return LabelledTexts(self.train.texts + self.test.texts, np.concatenate([self.train.labels, self.test.labels]))
+
     def fingerprint(self) -> str:
         """Return a short hash of every text and label, in order."""
         digest = hashlib.sha256()
@@ -91,15 +95,18 @@ def load_corpus(
     label_column: str = "label",
     spelling: Spelling = AS_NAMED,
     strict: bool = False,
+    whole: bool = False,
 ) -> Corpus:
-    """Load the IMDB archive or folder, or your own table.
+    """Load the IMDB archive or folder, or your own table; the arguments are those of `load_table`.
 
     Raises:
         DataError: it is neither, or has no labelled texts.
     """
     if path.is_dir() or path.name.endswith((".tar.gz", ".tgz", ".tar")):
         return load_imdb(path)
-    return load_table(path, text_column=text_column, label_column=label_column, spelling=spelling, strict=strict)
+    return load_table(
+        path, text_column=text_column, label_column=label_column, spelling=spelling, strict=strict, whole=whole
+    )
 
 
 def load_imdb(path: Path) -> Corpus:
@@ -140,7 +147,13 @@ def load_imdb(path: Path) -> Corpus:
 
 
 def load_table(
-    path: Path, *, text_column: str, label_column: str, spelling: Spelling = AS_NAMED, strict: bool = False
+    path: Path,
+    *,
+    text_column: str,
+    label_column: str,
+    spelling: Spelling = AS_NAMED,
+    strict: bool = False,
+    whole: bool = False,
 ) -> Corpus:
     """Load your own table with any number of labels, which are sorted as text.
 
@@ -152,23 +165,29 @@ def load_table(
         label_column: column of the labels.
         spelling: how a text format is spelled.
         strict: whether to refuse a table with a row that has no text or label, instead of leaving the row out.
+        whole: whether the table is used as a whole: one that cannot be split is all test set then.
 
     Raises:
-        DataError: the file cannot be read or decoded, lacks a column, or has fewer than 2 labels.
+        DataError: the file cannot be read or decoded, lacks a column, has no row, or cannot be split.
     """
     try:
         texts, labels, notes = _read_rows(path, text_column, label_column, spelling, strict)
     except TableError as error:
         raise DataError(str(error)) from error
     label_names = tuple(sorted(set(labels)))
-    if len(label_names) < 2:
+    if len(label_names) < (1 if whole else 2):
         raise DataError(
-            f"{path}: expected at least 2 labels in {label_column!r}. Found {list(label_names)}."
-            + "".join(f" {note}" for note in notes)
+            f"{path}: expected {'a label' if whole else 'at least 2 labels'} in {label_column!r}. "
+            f"Found {list(label_names)}." + "".join(f" {note}" for note in notes)
         )
     index = {name: position for position, name in enumerate(label_names)}
-    whole = LabelledTexts(tuple(texts), np.array([index[name] for name in labels], dtype=np.int32))
-    train, test = _split(whole, label_names, OWN_TEST_SHARE, _OWN_TEST_SEED, path)
+    rows = LabelledTexts(tuple(texts), np.array([index[name] for name in labels], dtype=np.int32))
+    try:
+        train, test = _split(rows, label_names, OWN_TEST_SHARE, _OWN_TEST_SEED, path)
+    except DataError:
+        if not whole:
+            raise
+        train, test = rows.take(np.arange(0)), rows
     return Corpus(path.name, label_names, train, test, notes=tuple(notes))
 
 

@@ -21,8 +21,11 @@ from training.config import TrainConfig
 from training.data import Corpus, Splits, label_counts
 from training.fit import Fit, label_weights
 from training.folds import OutOfFold, cross_validate
-from training.measuring.metrics import confusion, measure, reliability
-from training.measuring.report import Example, write_report
+from training.measuring.baselines import measure_baselines
+from training.measuring.metrics import measure, measure_labels, reliability
+from training.measuring.picture import Example
+from training.measuring.report import Report, write_report
+from training.measuring.warnings import find_warnings
 from training.ngrams import start_at_naive_bayes
 from training.prepare import Prepared, prepare
 from training.progress import Progress
@@ -69,6 +72,8 @@ def train(
     if prepared is None:
         prepared = prepare(config, corpus, vectors_file=work / VECTORS_FILE, progress=progress)
     tokenizer, test = prepared.tokenizer, prepared.test
+    progress.say("measuring the baselines")
+    baselines = measure_baselines(prepared.splits.train, prepared.splits.test, corpus.label_names)
 
     # Build and fit the classifier.
     architecture = config.classifier(vocabulary_size=tokenizer.vocabulary_size, labels=len(corpus.label_names))
@@ -80,17 +85,30 @@ def train(
     scores = probabilities(predict_logits(forward, test.ids), temperature)  # [texts, labels]
     progress.say("measuring the faithfulness of the weights")
     trust = _faithfulness(forward, test, temperature, config.seed)
+    metrics = {
+        "validation": measure(probabilities(fitted.logits, temperature), fitted.labels),
+        "test": measure(scores, test.labels) | measure_labels(scores, test.labels, corpus.label_names),
+        "baselines": baselines,
+    }
+    rows = label_counts([*corpus.train.labels, *corpus.test.labels], corpus.label_names)
+    warnings = find_warnings(metrics, rows, trust)
+    data = _describe_data(corpus, prepared.splits, identity["data"])
 
     # Save it with its report.
-    report = work / "report"
-    write_report(
-        report,
+    folder = work / "report"
+    report = Report(
+        name=out.name,
+        mechanism=architecture.mechanism,
+        labels=corpus.label_names,
+        metrics=metrics,
+        faithfulness=trust,
+        warnings=warnings,
+        data=data,
         history=fitted.history,
-        counts=confusion(scores, test.labels),
-        label_names=corpus.label_names,
         bins=reliability(scores, test.labels),
         examples=_pick_examples(corpus, prepared, scores, forward),
     )
+    write_report(folder, report)
     card = save_bundle(
         out,
         model=fitted.model,
@@ -99,7 +117,7 @@ def train(
         labels=corpus.label_names,
         max_tokens=config.data.max_tokens,
         temperature=temperature,
-        data=_describe_data(corpus, prepared.splits, identity["data"]),
+        data=data,
         training={
             "config": identity["config"],
             "history": fitted.history,
@@ -109,12 +127,10 @@ def train(
             "fit_processor_seconds": round(fitted.processor_seconds, 1),
             "resumed": resume,
         },
-        metrics={
-            "validation": measure(probabilities(fitted.logits, temperature), fitted.labels),
-            "test": measure(scores, test.labels),
-        },
+        metrics=metrics,
         faithfulness=trust,
-        report=report,
+        warnings=warnings,
+        report=folder,
     )
     if card.without_onnx:
         progress.say(f"no model for ONNX Runtime: {card.without_onnx}")

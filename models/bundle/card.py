@@ -57,12 +57,21 @@ class BundleCard(BaseModel):
     kernel: dict[str, WeightPlace] | None = None
     """The weights from which a kernel computes the model, by the names of `models.native.forward`. None where no kernel
     knows its architecture, or the bundle is older than such kernels."""
+    warnings: tuple[str, ...] = ()
+    """What training found wrong, in plain words; none in an older bundle."""
 
     @model_validator(mode="after")
     def _labels_differ(self) -> "BundleCard":
         if len(set(self.labels)) != len(self.labels) or "" in self.labels:
             raise ValueError(f"Expected different, non-empty labels. Received {self.labels}.")
         return self
+
+    @property
+    def attention_above_chance(self) -> bool | None:
+        """Return whether the weights explain predictions better than random ones; None if nobody measured it."""
+        measured = self.faithfulness.get("above_chance")
+        found = measured.get("attention") if isinstance(measured, dict) else None
+        return found if isinstance(found, bool) else None
 
 
 def read_card(path: Path) -> BundleCard:

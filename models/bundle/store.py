@@ -5,7 +5,7 @@
     model.onnx      the same model for ONNX Runtime, where ONNX can express it; its large weights are in model.keras
     probe.json      a few texts with Keras' outputs, to check kernels and ONNX Runtime by
     tokenizer.json  the vocabulary
-    report/         pictures and tables of the training run
+    report/         a page about the training run
 
 A bundle is written beside its place and moved into it in one step, so that a crash leaves the old one or the new one.
 `models.bundle.parts` and `models.bundle.onnx.bundle` read bundles without Keras.
@@ -13,7 +13,7 @@ A bundle is written beside its place and moved into it in one step, so that a cr
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -71,6 +71,7 @@ def save_bundle(
     training: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     faithfulness: Mapping[str, Any] | None = None,
+    warnings: Sequence[str] = (),
     report: Path | None = None,
     onnx: bool = True,
 ) -> BundleCard:
@@ -107,6 +108,7 @@ def save_bundle(
             "training": dict(training or {}),
             "metrics": dict(metrics or {}),
             "faithfulness": dict(faithfulness or {}),
+            "warnings": tuple(warnings),
             "libraries": {library: version(library) for library in _LIBRARIES} | {"backend": keras.backend.backend()},
         }
         card = write_card(partial, values, place=path)

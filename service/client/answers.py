@@ -55,6 +55,7 @@ class AnsweringModel:
     version: str
     mechanism: str
     attention_is: Literal["exact", "approximate"]
+    attention_above_chance: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +147,8 @@ def read_predictions(response: httpx.Response) -> list[Prediction]:
 
 
 def _read(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Make a dataclass of the known values. A newer service may send more."""
-    return kind(**{each.name: values[each.name] for each in fields(kind)})  # type: ignore[arg-type]
+    """Make a dataclass of the known values. A newer service may send more, and an older one less."""
+    return kind(**{each.name: values[each.name] for each in fields(kind) if each.name in values})  # type: ignore[arg-type]
 
 
 def checked(response: httpx.Response | httpx.TransportError) -> httpx.Response:

@@ -88,6 +88,11 @@ class AnsweringModel(BaseModel):
         description="Whether the model pooled with exactly these weights, or they are reduced from more.",
         examples=["exact"],
     )
+    attention_above_chance: bool | None = Field(
+        description="Whether the weights explain predictions better than a random ranking of the tokens; null if that "
+        "was not measured.",
+        examples=[True],
+    )
 
 
 class PredictResponse(BaseModel):
@@ -96,7 +101,13 @@ class PredictResponse(BaseModel):
     model: AnsweringModel = Field(
         description="The model behind these predictions.",
         examples=[
-            {"name": "default", "version": "3f2a91c07b1e", "mechanism": "additive_pooling", "attention_is": "exact"}
+            {
+                "name": "default",
+                "version": "3f2a91c07b1e",
+                "mechanism": "additive_pooling",
+                "attention_is": "exact",
+                "attention_above_chance": True,
+            }
         ],
     )
     offset_encoding: OffsetEncoding = Field(description="What `start` and `end` count.", examples=["codepoint"])

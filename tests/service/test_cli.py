@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from models.bundle.store import read_card
 from service.local import FoundBundle, LocalModel
 from service.settings import Settings
 from service.terminal import coloured, print_bundles
+from tests.models.bundle.forged_bundle import seal
 from tests.service.running import ROOT, RunningService, running_service
 
 
@@ -42,6 +44,12 @@ def heed(
         stderr=subprocess.PIPE,
         timeout=120,
     )
+
+
+def explains_nothing(card: dict[str, Any]) -> None:
+    card["name"] = "vain"
+    card["faithfulness"] = {"above_chance": {"attention": False, "contributions": True}}
+    card["metrics"] = {"test": {"accuracy": 0.875}}
 
 
 def test_a_prediction_in_the_terminal(models_dir: Path) -> None:
@@ -114,11 +122,20 @@ def test_the_bundles_are_listed_and_broken_ones_explained(models_dir: Path, tmp_
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "bundle.json").write_text("{}")
     (tmp_path / "stars").symlink_to(models_dir / "stars")
+    shutil.copytree(models_dir / "default", tmp_path / "vain")
+    seal(tmp_path / "vain", explains_nothing)
     shown = heed(tmp_path, "models").stdout.decode()
     assert "seq_multiplicative" in shown
     assert "bad, fair, good" in shown
     assert "broken: " in shown
     assert "format_version" in shown
+    assert "0.875" in shown
+    assert shown.count("no better than chance") == 1
+    predicted = heed(tmp_path, "predict", "a film", "--json", "--model", "vain")
+    assert predicted.stderr.decode() == (
+        "vain: the weights of this model are no better than chance as an explanation.\n"
+    )
+    assert json.loads(predicted.stdout)["tokens"]
 
 
 def test_brackets_in_names_and_labels_are_listed_as_they_are(models_dir: Path) -> None:

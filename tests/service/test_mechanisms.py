@@ -38,6 +38,7 @@ def test_every_mechanism_is_served(every_mechanism: AppClient, mechanism: str) -
     assert PredictResponse.model_validate(document).model_dump(mode="json") == document
     assert document["model"]["mechanism"] == mechanism
     assert document["model"]["attention_is"] == MECHANISMS[mechanism].attention_is
+    assert document["model"]["attention_above_chance"] is None
     for prediction in document["predictions"]:
         weights = [token["weight"] for token in prediction["tokens"]]
         assert min(weights) >= 0

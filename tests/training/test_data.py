@@ -214,3 +214,17 @@ class TestSplits:
         assert splits.left_out["twice_in_test"] == 1
         assert splits.left_out["unlabelled_in_validation_or_test"] >= 1
         assert len(splits.train) + splits.left_out["train_in_validation_or_test"] == 30
+
+
+@pytest.mark.parametrize("rows", [["fine,good"], ["fine,good", "poor,bad", "dire,bad"]], ids=["one", "a-rare-label"])
+def test_a_table_that_cannot_be_split_can_be_used_as_a_whole(tmp_path: Path, rows: list[str]) -> None:
+    table = tmp_path / "few.csv"
+    table.write_text("\n".join(["text,label", *rows]) + "\n")
+    with pytest.raises(DataError, match=r"at least 2 labels|cannot be split"):
+        load_corpus(table)
+    corpus = load_corpus(table, whole=True)
+    assert corpus.all_labelled().texts == tuple(row.split(",")[0] for row in rows)
+    assert len(corpus.train) == 0
+    table.write_text("text,label\n")
+    with pytest.raises(DataError, match="expected a label"):
+        load_corpus(table, whole=True)

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -72,10 +73,10 @@ def test_a_run_that_is_killed_goes_on_and_its_bundle_is_measured(
     figures = tmp_path / "figures.json"
     compared = run("compare", out, out, "--data", imdb_folder, "--json", figures)
     assert compared.returncode == 0, compared.stderr
-    assert compared.stdout.count("small") == 2
+    assert len(re.findall(r"^small \w{12} ", compared.stdout, re.MULTILINE)) == 2
     measured = json.loads(figures.read_text())
     assert [one["same_data"] for one in measured] == [True, True]
-    assert measured[0]["metrics"] == pytest.approx(measured[0]["card_metrics"], abs=1e-5)
+    assert measured[0]["metrics"]["nll"] == pytest.approx(measured[0]["card_metrics"]["nll"], abs=1e-5)
 
 
 def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -178,8 +179,23 @@ def test_whatever_the_seed_of_a_run_its_own_table_is_measured_on_what_it_was_not
     assert trained.returncode == 0, trained.stderr
     assert "own[1].csv: left out 1 of 101 rows: line 2 (Expected a text" in trained.stderr
     assert "b[1]/own (version" in trained.stderr
+    assert "warning: Validation has 8 texts" in trained.stderr.replace("\n", " ")
+    assert "always bad" in trained.stdout
+    assert "bag of words" in trained.stdout
     measured = run("evaluate", out, "--data", table, "--json", figures)
     assert measured.returncode == 0, measured.stderr
     [one] = json.loads(figures.read_text())
     assert one["same_data"]
-    assert one["metrics"] == pytest.approx(one["card_metrics"], abs=1e-5)
+    assert one["metrics"]["accuracy"] == one["card_metrics"]["accuracy"]
+    assert one["metrics"]["per_label"] == one["card_metrics"]["per_label"]
+
+    other = tmp_path / "other.csv"
+    other.write_text("text,label\nfine film,1\ndire film,0\npoor film,0\n")
+    refused = run("evaluate", out, "--data", other, "--all")
+    assert refused.returncode == 2
+    assert "other.csv also has '0' (2 texts), '1' (1 texts)" in refused.stderr.replace("\n", " ")
+    arguments = ("--all", "--map", "0=bad", "--map", "1=good", "--json", figures)
+    measured = run("evaluate", out, "--data", other, *arguments)
+    assert measured.returncode == 0, measured.stderr
+    [one] = json.loads(figures.read_text())
+    assert [one["metrics"]["per_label"][name]["support"] for name in ("bad", "good")] == [2, 1]

@@ -37,6 +37,13 @@ def test_a_run_learns_and_its_card_has_the_figures(trained: tuple[Path, Recorded
     assert card.labels == ("negative", "positive")
     assert card.metrics["test"]["accuracy"] >= 0.9
     assert card.metrics["test"]["texts"] == 60
+    assert {name: figures["support"] for name, figures in card.metrics["test"]["per_label"].items()} == {
+        "negative": 30,
+        "positive": 30,
+    }
+    assert np.sum(card.metrics["test"]["confusion"]) == 60
+    assert card.metrics["baselines"]["majority"]["accuracy"] == 0.5
+    assert card.metrics["baselines"]["bag_of_words"]["accuracy"] >= 0.9
     assert card.data["fingerprint"] == corpus.fingerprint()
     assert sum(card.data["train"].values()) + sum(card.data["validation"].values()) <= 120
     assert set(card.faithfulness["rankings"]) == {"attention", "contributions", "random"}
@@ -51,18 +58,30 @@ def test_a_run_learns_and_its_card_has_the_figures(trained: tuple[Path, Recorded
 def test_evaluate_gives_the_figures_of_the_card(trained: tuple[Path, RecordedProgress], corpus: Corpus) -> None:
     evaluation = evaluate(trained[0], corpus)
     assert evaluation.same_data
-    assert evaluation.metrics == pytest.approx(evaluation.card.metrics["test"], abs=1e-5)
+    measured, of_card = evaluation.metrics, dict(evaluation.card.metrics["test"])
+    for nested in ("per_label", "confusion"):
+        assert measured.pop(nested) == of_card.pop(nested)
+    assert measured == pytest.approx(of_card, abs=1e-5)
+    assert evaluation.baselines == evaluation.card.metrics["baselines"]
 
 
-def test_the_report_is_pictures_whose_hashes_are_in_the_card(trained: tuple[Path, RecordedProgress]) -> None:
+def test_the_report_is_a_page_and_a_picture_whose_hashes_are_in_the_card(
+    trained: tuple[Path, RecordedProgress],
+) -> None:
     path, _ = trained
-    pictures = {"curves.png", "confusion.png", "reliability.png", "examples.png"}
-    assert {file.name for file in (path / "report").iterdir()} == pictures
-    for name in pictures:
-        content = (path / "report" / name).read_bytes()
-        assert content.startswith(b"\x89PNG")
-        assert len(content) > 5000
-    assert {f"report/{name}" for name in pictures} < set(load_bundle(path).card.files)
+    assert {file.name for file in (path / "report").iterdir()} == {"report.html", "examples.png"}
+    assert {"report/report.html", "report/examples.png"} < set(load_bundle(path).card.files)
+    assert (path / "report" / "examples.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_that_learns_nothing_says_so(corpus: Corpus, tmp_path: Path) -> None:
+    still = TINY.phases[0].model_copy(update={"epochs": 1, "learning_rate": 1e-9})
+    config = TINY.model_copy(update={"vectors": False, "phases": (still,)})
+    card = train(config, corpus, tmp_path / "tiny", work=tmp_path / "work", resume=False, progress=RecordedProgress())
+    words, validation = (warning for warning in card.warnings if "random ranking" not in warning)
+    assert words.startswith("The model is no better than a bag of words")
+    assert validation.startswith("Validation has ")
+    assert load_bundle(tmp_path / "tiny").card.warnings == card.warnings
 
 
 class Killed(Exception):

@@ -1,11 +1,15 @@
 """Metrics of a classifier, from its probabilities."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
+from sklearn.metrics import confusion_matrix, roc_auc_score
 
 CALIBRATION_BINS = 15
+MOST_LABELS_CONFUSED = 30
+"""A card holds the confusion of at most so many labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,7 @@ class ReliabilityBin:
     accuracy: float
 
 
-def measure(scores: np.ndarray, labels: np.ndarray) -> dict[str, float | int]:
+def measure(scores: np.ndarray, labels: np.ndarray) -> dict[str, float | int | None]:
     """Return the metrics of a bundle's card.
 
     Args:
@@ -25,28 +29,61 @@ def measure(scores: np.ndarray, labels: np.ndarray) -> dict[str, float | int]:
         labels: int[texts].
 
     Returns:
-        texts, accuracy, auc (one against the rest, averaged, for more than two labels), f1 (of label 1, or the mean
-        over more than two labels), brier (half the squared distance to the truth, the common form for two labels), ece
-        (expected calibration error over 15 bins of equal width), nll (mean -ln p of the true label).
+        texts, accuracy, macro_f1 (the mean F1 of the labels that the texts have), auc (of a label against the rest, the
+        mean over those labels; None if the texts have one label alone), f1 (of label 1; macro_f1 for more than two
+        labels), brier (half the squared distance to the truth, the common form for two labels), ece (expected
+        calibration error over 15 bins of equal width), nll (mean -ln p of the true label).
     """
-    two = scores.shape[1] == 2
-    predicted = scores.argmax(axis=1)
+    counts = confusion(scores.argmax(axis=1), labels, scores.shape[1])
     truth = np.eye(scores.shape[1])[labels]
+    partly = [label for label, texts in enumerate(counts.sum(axis=1)) if 0 < texts < len(labels)]
     return {
         "texts": len(labels),
-        "accuracy": float((predicted == labels).mean()),
-        "auc": float(roc_auc_score(labels, scores[:, 1]) if two else roc_auc_score(labels, scores, multi_class="ovr")),
-        "f1": float(f1_score(labels, predicted) if two else f1_score(labels, predicted, average="macro")),
+        "accuracy": float(np.trace(counts) / len(labels)),
+        "macro_f1": macro_f1(counts),
+        "auc": float(np.mean([roc_auc_score(labels == one, scores[:, one]) for one in partly])) if partly else None,
+        "f1": float(_f1(counts)[1]) if len(counts) == 2 else macro_f1(counts),
         "brier": float(((scores - truth) ** 2).sum(axis=1).mean() / 2),
         "ece": expected_calibration_error(scores, labels),
-        "nll": float(-np.log(np.maximum((scores * truth).sum(axis=1), np.finfo(np.float64).tiny)).mean()),
+        "nll": 0.0 - float(np.log(np.maximum((scores * truth).sum(axis=1), np.finfo(np.float64).tiny)).mean()),
     }
 
 
-def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the counts of texts, int[label, predicted label]."""
-    counts: np.ndarray = confusion_matrix(labels, scores.argmax(axis=1), labels=range(scores.shape[1]))
+def measure_labels(scores: np.ndarray, labels: np.ndarray, label_names: Sequence[str]) -> dict[str, Any]:
+    """Return the metrics of each label.
+
+    Returns:
+        per_label (by name: precision, recall, f1, and support, the number of texts) and, for at most 30 labels,
+        confusion (in row i and column j the texts of label i that were given label j).
+    """
+    counts = confusion(scores.argmax(axis=1), labels, len(label_names))
+    hits, given, support = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
+    columns = zip(_ratio(hits, given), _ratio(hits, support), _f1(counts), support, strict=True)
+    per_label = {
+        name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(texts)}
+        for name, (precision, recall, f1, texts) in zip(label_names, columns, strict=True)
+    }
+    return {"per_label": per_label} | ({"confusion": counts.tolist()} if len(counts) <= MOST_LABELS_CONFUSED else {})
+
+
+def confusion(predicted: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray:
+    """Return the counts of texts for `number` labels, int[label, predicted label]."""
+    counts: np.ndarray = confusion_matrix(labels, predicted, labels=range(number))
     return counts
+
+
+def macro_f1(counts: np.ndarray) -> float:
+    """Return the mean F1 of the labels that any text has, from int[label, predicted label]."""
+    return float(_f1(counts)[counts.sum(axis=1) > 0].mean())
+
+
+def _f1(counts: np.ndarray) -> np.ndarray:
+    """F1 of each label, float[labels]; 0 for one that was neither there nor given."""
+    return _ratio(2 * counts.diagonal(), counts.sum(axis=0) + counts.sum(axis=1))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return part / np.maximum(whole, 1)
 
 
 def reliability(scores: np.ndarray, labels: np.ndarray) -> list[ReliabilityBin]:

@@ -1,176 +1,182 @@
-"""Pictures of a training run."""
+"""The report of a training run: one page of HTML that needs no other file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from models.tokenizer import Encoding
+from training.measuring.charts import draw_curves, draw_reliability
 from training.measuring.metrics import ReliabilityBin
+from training.measuring.picture import Example, save_picture
 
-_INK, _POSITIVE, _NEGATIVE, _WEIGHT, _GRID = "#1f2933", "#1b7f5c", "#b3402e", "#b7791f", "#d9dee4"
-_LINE_CHARACTERS, _LINE_HEIGHT = 100, 1.45
-_EXAMPLE_TOKENS = 130
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A text with its prediction; weights and contributions are float32[tokens]."""
-
-    text: str
-    truth: str
-    label: str
-    probability: float
-    encoding: Encoding
-    weights: np.ndarray
-    contributions: np.ndarray | None
+_FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC", "brier": "Brier", "ece": "ECE", "nll": "NLL"}
+_EXAMPLE_TOKENS = 200
+_STYLE = Path(__file__).with_suffix(".css")
 
 
-def write_report(
-    folder: Path,
-    *,
-    history: Sequence[dict[str, Any]],
-    counts: np.ndarray,
-    label_names: Sequence[str],
-    bins: Sequence[ReliabilityBin],
-    examples: Sequence[Example],
-) -> None:
-    """Write curves.png, confusion.png, reliability.png and examples.png to `folder`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a report shows; `metrics`, `faithfulness`, `warnings`, `data` and `history` are those of the card."""
+
+    name: str
+    mechanism: str
+    labels: Sequence[str]
+    metrics: Mapping[str, Any]
+    faithfulness: Mapping[str, Any]
+    warnings: Sequence[str]
+    data: Mapping[str, Any]
+    history: Sequence[dict[str, Any]]
+    bins: Sequence[ReliabilityBin]
+    examples: Sequence[Example]
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """Write report.html and examples.png to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context({"font.size": 10, "axes.edgecolor": _INK, "text.color": _INK, "svg.fonttype": "none"}):
-        _save(_curves(history), folder / "curves.png")
-        _save(_confusion(counts, label_names), folder / "confusion.png")
-        _save(_reliability(bins), folder / "reliability.png")
-        _save(_examples(examples), folder / "examples.png")
+    (folder / "report.html").write_text(_page(report), encoding="utf-8", errors="replace")
+    save_picture(report.examples, folder / "examples.png")
 
 
-def _save(figure: Figure, file: Path) -> None:
-    figure.savefig(file, dpi=110, bbox_inches="tight", metadata={"Software": None})
-
-
-def _plain(axes: Axes, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=_GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def _curves(history: Sequence[dict[str, Any]]) -> Figure:
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    epochs = range(1, len(history) + 1)
-    changes = [i + 0.5 for i in range(1, len(history)) if history[i]["phase"] != history[i - 1]["phase"]]
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        _plain(axes, name.capitalize())
-        axes.plot(
-            epochs, [one[f"train_{name}"] for one in history], "o--", color="#8795a1", label="train, with dropout"
-        )
-        axes.plot(epochs, [one[f"validation_{name}"] for one in history], "o-", color=_INK, label="validation")
-        for change in changes:
-            axes.axvline(change, color=_NEGATIVE, linewidth=0.8, linestyle=":")
-        axes.set_xlabel("epoch (dotted: a new phase)" if changes else "epoch")
-        axes.set_xticks(list(epochs))
-        axes.legend(frameon=False)
-    return figure
-
-
-def _confusion(counts: np.ndarray, label_names: Sequence[str]) -> Figure:
-    side = 2.2 + 0.8 * len(label_names)
-    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
-    axes = figure.subplots()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_title("Test set", loc="left", fontsize=11, fontweight="bold")
-    axes.set_xticks(range(len(label_names)), label_names)
-    axes.set_yticks(range(len(label_names)), label_names)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    for (row, column), share in np.ndenumerate(shares):
-        axes.text(
-            column,
-            row,
-            f"{counts[row, column]:,}\n{share:.1%}",
-            ha="center",
-            va="center",
-            color="white" if share > 0.5 else _INK,
-        )
-    return figure
-
-
-def _reliability(bins: Sequence[ReliabilityBin]) -> Figure:
-    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
-    axes = figure.subplots()
-    _plain(axes, "Reliability on the test set")
-    axes.plot([0, 1], [0, 1], color="#8795a1", linestyle="--", linewidth=1, label="perfectly calibrated")
-    texts = np.array([one.texts for one in bins])
-    axes.plot([one.confidence for one in bins], [one.accuracy for one in bins], color=_INK, linewidth=1)
-    axes.scatter(
-        [one.confidence for one in bins],
-        [one.accuracy for one in bins],
-        s=12 + 220 * texts / texts.max(),
-        color=_POSITIVE,
-        label="bin (area: number of texts)",
+def _page(report: Report) -> str:
+    sections = {
+        "Test set": _figures(report.metrics),
+        "Labels": _labels(report.metrics["test"]) + _confusion(report.metrics["test"], report.labels),
+        "Training": _curves(report.history),
+        "Calibration": _calibration(report.bins),
+        "Faithfulness of the weights": _faithfulness(report.faithfulness),
+        "Examples": _examples(report.examples, report.labels),
+        "Data": _data(report.data, report.labels),
+    }
+    warnings = "".join(f"<li>{escape(warning)}</li>" for warning in report.warnings)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>{escape(report.name)}</title><style>{_STYLE.read_text()}</style></head>\n<body>"
+        f"<h1>{escape(report.name)}</h1>"
+        f'<p class="faint">{escape(report.mechanism)}, trained on {escape(report.data["source"])}</p>'
+        + (f'<ul class="warnings">{warnings}</ul>' if warnings else "")
+        + "".join(f"\n<section><h2>{heading}</h2>{content}</section>" for heading, content in sections.items())
+        + "</body></html>\n"
     )
-    low = max(0.0, min(one.confidence for one in bins) - 0.05)
-    axes.set(xlim=(low, 1.01), ylim=(low, 1.01), xlabel="confidence", ylabel="accuracy")
-    axes.legend(frameon=False, loc="upper left")
-    return figure
 
 
-def _examples(examples: Sequence[Example]) -> Figure:
-    """Draw texts with each token shaded by its weight, green or red by the sign of its contribution.
-
-    Without contributions there is one colour.
-    """
-    layouts = [_lines(example) for example in examples]
-    height = sum(len({line for _, line, _ in layout}) + 2.2 for layout in layouts) * _LINE_HEIGHT
-    figure = Figure(figsize=(11, 0.16 * height + 0.4))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-1, _LINE_CHARACTERS + 1), ylim=(height + 1, -1))
-    axes.axis("off")
-    top = 0.6
-    for example, layout in zip(examples, layouts, strict=True):
-        verdict = f"{example.label} {example.probability:.1%}  (marked {example.truth})"
-        axes.text(0, top, verdict, fontsize=10, fontweight="bold", va="center")
-        shades = example.weights / max(float(example.weights.max()), 1e-9)
-        for token, line, column in layout:
-            start, end = int(example.encoding.starts[token]), int(example.encoding.ends[token])
-            row = top + (line + 1.1) * _LINE_HEIGHT
-            colour = _colour(example, token)
-            axes.add_patch(
-                Rectangle(
-                    (column, row - 0.6), end - start, 1.2, color=colour, alpha=0.75 * float(shades[token]), linewidth=0
-                )
-            )
-            for position, character in enumerate(example.text[start:end]):
-                axes.text(
-                    column + position + 0.5, row, character, family="monospace", fontsize=9.5, ha="center", va="center"
-                )
-        top += (max(line for _, line, _ in layout) + 3.2) * _LINE_HEIGHT
-    return figure
+def _figures(metrics: Mapping[str, Any]) -> str:
+    baselines = metrics["baselines"]
+    rows = {
+        "this model": metrics["test"],
+        f"always {baselines['majority']['label']!r}": baselines["majority"],
+        "bag of words": baselines["bag_of_words"],
+    }
+    return _table(
+        ["", *_FIGURES.values()],
+        ([name, *(_number(figures.get(figure)) for figure in _FIGURES)] for name, figures in rows.items()),
+        f"{metrics['test']['texts']:,} texts. The bag of words: TF-IDF of words and word pairs, logistic regression.",
+    )
 
 
-def _colour(example: Example, token: int) -> str:
-    if example.contributions is None:
-        return _WEIGHT
-    return _POSITIVE if example.contributions[token] >= 0 else _NEGATIVE
+def _labels(test: Mapping[str, Any]) -> str:
+    rows = (
+        [name, *(_number(one[figure]) for figure in ("precision", "recall", "f1")), f"{one['support']:,}"]
+        for name, one in test["per_label"].items()
+    )
+    return _table(["label", "precision", "recall", "F1", "texts"], rows)
 
 
-def _lines(example: Example) -> list[tuple[int, int, int]]:
-    """Lay out the tokens: (token, line, column) each, wrapped at white space."""
-    places: list[tuple[int, int, int]] = []
-    line = column = previous_end = 0
-    for token in range(min(len(example.encoding.starts), _EXAMPLE_TOKENS)):
-        start, end = int(example.encoding.starts[token]), int(example.encoding.ends[token])
-        column += 1 if places and start > previous_end else 0
-        if column + end - start > _LINE_CHARACTERS:
-            line, column = line + 1, 0
-        places.append((token, line, column))
-        column += end - start
-        previous_end = end
-    return places
+def _confusion(test: Mapping[str, Any], labels: Sequence[str]) -> str:
+    if "confusion" not in test:
+        return ""
+    head = "".join(f"<th>{escape(name)}</th>" for name in labels)
+    body = ""
+    for name, counts in zip(labels, test["confusion"], strict=True):
+        shares = np.array(counts) / max(sum(counts), 1)
+        cells = (
+            f'<td style="background: color-mix(in srgb, var(--second) {60 * share:.0f}%, transparent)">{count:,}</td>'
+            for count, share in zip(counts, shares, strict=True)
+        )
+        body += f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>"
+    caption = "Texts of each label (a row) by the label they were given (a column)."
+    return _scrolled(f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody>", caption)
+
+
+def _curves(history: Sequence[dict[str, Any]]) -> str:
+    charts = "".join(
+        f"<figure><figcaption>{figure}</figcaption>{draw_curves(history, figure)}</figure>"
+        for figure in ("loss", "accuracy")
+    )
+    caption = "Blue: validation. Grey and dashed: training, with dropout. A dotted line begins a new phase."
+    return f'<div class="charts">{charts}</div><p class="faint">{caption}</p>'
+
+
+def _calibration(bins: Sequence[ReliabilityBin]) -> str:
+    caption = "Accuracy over confidence on the test set. On the dashed line, probabilities are right."
+    return f'<div class="charts"><figure>{draw_reliability(bins)}<figcaption>{caption}</figcaption></figure></div>'
+
+
+def _faithfulness(measured: Mapping[str, Any]) -> str:
+    verdicts = {True: "yes", False: "no", None: ""}
+    rows = (
+        [name, *(_number(one[figure]) for figure in ("comprehensiveness", "sufficiency")), verdict]
+        for name, one in measured["rankings"].items()
+        for verdict in [verdicts[measured["above_chance"].get(name)]]
+    )
+    caption = (
+        "Fall of the probability without the top tokens (comprehensiveness, higher is better) and with only these "
+        f"(sufficiency, lower is better), on {measured['texts']:,} texts."
+    )
+    return _table(["ranking", "comprehensiveness", "sufficiency", "above chance"], rows, caption)
+
+
+def _examples(examples: Sequence[Example], labels: Sequence[str]) -> str:
+    caption = "The stronger the shade, the more weight."
+    if any(example.contributions is not None for example in examples):
+        towards = ("the label given", "others") if len(labels) > 2 else (escape(labels[1]), escape(labels[0]))
+        caption += f" Green pushes towards {towards[0]}, red towards {towards[1]}."
+    return f'<p class="faint">{caption}</p>' + "".join(map(_example, examples))
+
+
+def _example(example: Example) -> str:
+    """Shade each token by its weight, in green or red by the sign of its contribution, if there is one."""
+    starts, ends = example.encoding.starts.tolist(), example.encoding.ends.tolist()
+    top = max(float(example.weights.max()), 1e-9)
+    parts, position = [], 0
+    for token, (start, end) in enumerate(zip(starts[:_EXAMPLE_TOKENS], ends, strict=False)):
+        colour = "weight"
+        if example.contributions is not None:
+            colour = "good" if example.contributions[token] >= 0 else "bad"
+        style = f"--part: {float(example.weights[token]) / top:.2f}; --colour: var(--{colour})"
+        parts.append(escape(example.text[position:start]))
+        parts.append(f'<mark style="{style}">{escape(example.text[start:end])}</mark>')
+        position = end
+    parts.append(" ..." if len(starts) > _EXAMPLE_TOKENS else escape(example.text[position:]))
+    text = "".join(parts)
+    return (
+        f"<p><strong>{escape(example.label)}</strong> {example.probability:.1%} "
+        f'<span class="faint">marked {escape(example.truth)}</span></p><div class="example" dir="auto">{text}</div>'
+    )
+
+
+def _data(data: Mapping[str, Any], labels: Sequence[str]) -> str:
+    splits = ("train", "validation", "test")
+    rows = ([name, *(f"{data[split].get(name, 0):,}" for split in splits)] for name in labels)
+    return _table(["texts of", *splits], rows)
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    body = "".join(
+        f"<tr><th>{escape(first)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
+        for first, *rest in rows
+    )
+    return _scrolled(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", caption)
+
+
+def _scrolled(table: str, caption: str) -> str:
+    return f'<p class="faint">{caption}</p><div class="scroll"><table>{table}</table></div>'
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -93,6 +93,7 @@ def test_base_log_odds_are_none_without_contributions(bundle: Path) -> None:
         {"data": {"fingerprint": "a"}},
         {"training": {"seed": 2}},
         {"faithfulness": {"comprehensiveness": 0.1}},
+        {"warnings": ("Few texts.",)},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -100,6 +101,22 @@ def test_version_changes_with_the_contents(loaded: Bundle, tmp_path: Path, chang
     versions = [save_again(tmp_path / "same", loaded, **(change if changed else {})).version for changed in (0, 1)]
     assert versions[0] != versions[1]
     assert read_card(tmp_path / "same").version == versions[1]
+
+
+@pytest.mark.parametrize(
+    ("faithfulness", "expected"),
+    [
+        ({"above_chance": {"attention": False, "contributions": True}}, False),
+        ({"above_chance": {"attention": True}}, True),
+        ({"above_chance": {"contributions": True}}, None),
+        ({"above_chance": "yes"}, None),
+        ({}, None),
+    ],
+)
+def test_a_card_says_whether_attention_is_above_chance_where_it_was_measured(
+    loaded: Bundle, faithfulness: dict[str, Any], expected: bool | None
+) -> None:
+    assert loaded.card.model_copy(update={"faithfulness": faithfulness}).attention_above_chance is expected
 
 
 def test_version_is_that_of_equal_contents_wherever_they_lie(bundle: Path, saved: Path) -> None:

@@ -106,6 +106,7 @@ SUCCESS = (
     {},
     json.dumps(
         {
+            # more than this client knows, and without `attention_above_chance`, which 0.3.0 did not send
             "model": {"name": "m", "version": "v", "mechanism": "x", "attention_is": "exact", "new": 1},
             "offset_encoding": "codepoint",
             "predictions": [
