@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
+FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC", "brier": "Brier", "ece": "ECE", "nll": "NLL"}
+"""The figures that are shown, and what they are called."""
+
 CALIBRATION_BINS = 15
 MOST_LABELS_CONFUSED = 30
 """A card holds the confusion of at most so many labels."""

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from training.measuring.charts import draw_curves, draw_reliability
-from training.measuring.metrics import ReliabilityBin
+from training.measuring.metrics import FIGURES, ReliabilityBin
 from training.measuring.picture import Example, save_picture
 
-_FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC", "brier": "Brier", "ece": "ECE", "nll": "NLL"}
 _EXAMPLE_TOKENS = 200
 _STYLE = Path(__file__).with_suffix(".css")
 
@@ -72,8 +71,8 @@ def _figures(metrics: Mapping[str, Any]) -> str:
         "bag of words": baselines["bag_of_words"],
     }
     return _table(
-        ["", *_FIGURES.values()],
-        ([name, *(_number(figures.get(figure)) for figure in _FIGURES)] for name, figures in rows.items()),
+        ["", *FIGURES.values()],
+        ([name, *(_number(figures.get(figure)) for figure in FIGURES)] for name, figures in rows.items()),
         f"{metrics['test']['texts']:,} texts. The bag of words: TF-IDF of words and word pairs, logistic regression.",
     )
 

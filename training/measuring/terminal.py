@@ -8,16 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from training.measuring.evaluate import Evaluation
+from training.measuring.metrics import FIGURES
 
-_FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC", "brier": "Brier", "ece": "ECE", "nll": "NLL"}
 _LABEL_FIGURES = ("precision", "recall", "f1")
-_MOST_LABELS_CONFUSED = 6
-"""A terminal is too narrow for the confusion of more labels."""
 _HEADING_CHARACTERS = 10
 
 
 def print_evaluations(console: Console, evaluations: Sequence[Evaluation], *, over: str) -> None:
-    """Print the figures of bundles and the baselines beside them, then those of each label.
+    """Print the figures of bundles and the baselines beside them, those of each label, and the confusion if it fits.
 
     Args:
         console: where to print.
@@ -25,15 +23,19 @@ def print_evaluations(console: Console, evaluations: Sequence[Evaluation], *, ov
         over: what the texts are called.
     """
     first = evaluations[0]
-    table = _table(f"{over}, {first.metrics['texts']:,} texts", *_FIGURES.values())
+    table = _table(f"{over}, {first.metrics['texts']:,} texts", *FIGURES.values())
     for one in evaluations:
         mechanism = f" {one.card.mechanism}" if len(evaluations) > 1 else ""
-        table.add_row(Text(f"{one.card.name} {one.card.version}{mechanism}"), *_row(one.metrics, *_FIGURES))
+        table.add_row(Text(f"{one.card.name} {one.card.version}{mechanism}"), *_row(one.metrics, *FIGURES))
     if first.baselines:
         majority, words = first.baselines["majority"], first.baselines["bag_of_words"]
-        table.add_row(Text(f"always {majority['label']}"), *_row(majority, *_FIGURES))
-        table.add_row("bag of words", *_row(words, *_FIGURES))
+        table.add_row(Text(f"always {majority['label']}"), *_row(majority, *FIGURES))
+        table.add_row("bag of words", *_row(words, *FIGURES))
     console.print(table, "", _labels_of(first) if len(evaluations) == 1 else _labels_side_by_side(evaluations))
+    if len(evaluations) == 1 and "confusion" in first.metrics:
+        confusion = _confusion_of(first)
+        if console.measure(confusion).maximum <= console.width:
+            console.print("", confusion)
 
 
 def print_warnings(console: Console, warnings: Sequence[str]) -> None:
@@ -43,13 +45,17 @@ def print_warnings(console: Console, warnings: Sequence[str]) -> None:
 
 
 def _labels_of(one: Evaluation) -> Table:
-    """Show precision, recall, F1 and support, and what a label's texts were taken for where there is room."""
-    confusion = one.metrics.get("confusion", [])
-    names = list(one.metrics["per_label"]) if 0 < len(confusion) <= _MOST_LABELS_CONFUSED else []
-    table = _table("Label", "precision", "recall", "F1", "texts", *(f"as {_short(name)}" for name in names))
-    for position, (name, figures) in enumerate(one.metrics["per_label"].items()):
-        taken_for = [f"{count:,}" for count in confusion[position]] if names else []
-        table.add_row(Text(name), *_row(figures, *_LABEL_FIGURES), f"{figures['support']:,}", *taken_for)
+    table = _table("Label", "precision", "recall", "F1", "texts")
+    for name, figures in one.metrics["per_label"].items():
+        table.add_row(Text(name), *_row(figures, *_LABEL_FIGURES), f"{figures['support']:,}")
+    return table
+
+
+def _confusion_of(one: Evaluation) -> Table:
+    names = list(one.metrics["per_label"])
+    table = _table("Texts of a label, given", *map(_short, names))
+    for name, counts in zip(names, one.metrics["confusion"], strict=True):
+        table.add_row(Text(name), *(f"{count:,}" for count in counts))
     return table
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from tests.tiny_bundle import SENTENCES, build_tiny_bundle
 from training import DataError
 from training.data import Corpus, LabelledTexts
 from training.measuring.evaluate import Evaluation, evaluate
+from training.measuring.metrics import measure, measure_labels
 from training.measuring.terminal import print_evaluations, print_warnings
 
 LABELS = ("[red]bad", "neutral", "good")
@@ -25,8 +27,8 @@ def corpus_of(*label_names: str) -> Corpus:
     return Corpus("own[1].csv", label_names, train, LabelledTexts(SENTENCES[: len(labels)], labels))
 
 
-def shown(*evaluations: Evaluation) -> str:
-    console = Console(width=160)
+def shown(*evaluations: Evaluation, width: int = 120) -> str:
+    console = Console(width=width)
     with console.capture() as captured:
         print_evaluations(console, evaluations, over="Test set")
     return captured.get()
@@ -65,8 +67,16 @@ def test_tables_show_every_label_as_it_is(bundle: Path) -> None:
     for name in LABELS:
         assert f"\n{name} " in alone
         assert f"\n{name} " in beside
-    assert "as [red]bad" in alone
+    assert "Texts of a label, given  [red]bad  neutral  good\n" in alone
     assert "F1 of each label" in beside
+
+
+def test_a_narrow_terminal_shows_whose_figures_they_are(bundle: Path) -> None:
+    names = tuple(f"label number {number}" for number in range(6))
+    metrics = measure(np.eye(6), np.arange(6)) | measure_labels(np.eye(6), np.arange(6), names)
+    one = replace(evaluate(bundle, corpus_of(*LABELS)), metrics=metrics)
+    for width, tables in ((100, 2), (60, 1)):  # the confusion needs 96
+        assert [shown(one, width=width).count(f"\n{name} ") for name in names] == [tables] * 6
 
 
 def test_warnings_are_printed_as_they_are() -> None:
