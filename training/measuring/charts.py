@@ -39,10 +39,11 @@ class _Axes:
     def grid(self, across: Sequence[float], label: str) -> str:
         """Draw the scales: `across` below, evenly spaced values at the left."""
         parts = []
+        decimals = 2 if self.high - self.low > 0.1 else 3
         for value in np.linspace(self.low, self.high, _TICKS):
             y = self.y(value)
             parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2f}</text>')
+            parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.{decimals}f}</text>')
         for value in across:
             place = f'x="{self.x(value):.1f}" y="{_HEIGHT - _BOTTOM + 16}"'
             parts.append(f'<text {place} text-anchor="middle">{value:.2g}</text>')

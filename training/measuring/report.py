@@ -92,10 +92,7 @@ def _confusion(test: Mapping[str, Any], labels: Sequence[str]) -> str:
     body = ""
     for name, counts in zip(labels, test["confusion"], strict=True):
         shares = np.array(counts) / max(sum(counts), 1)
-        cells = (
-            f'<td style="background: color-mix(in srgb, var(--second) {60 * share:.0f}%, transparent)">{count:,}</td>'
-            for count, share in zip(counts, shares, strict=True)
-        )
+        cells = (f'<td style="--part: {share:.2f}">{count:,}</td>' for count, share in zip(counts, shares, strict=True))
         body += f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>"
     caption = "Texts of each label (a row) by the label they were given (a column)."
     return _scrolled(f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody>", caption)

@@ -115,6 +115,8 @@ def test_a_report_needs_no_other_file(tmp_path: Path) -> None:
     document, page = page_of(tmp_path, report_of())
     assert not re.findall(r"\b(?:src|href)=|url\(|@import|https?:", document)
     assert not page.tags & {"img", "link", "script", "iframe"}
+    used, given = (set(re.findall(pattern, document)) for pattern in (r"var\((--\w+)\)", r"(--\w+):"))
+    assert used <= given  # no colour is missing
 
 
 def test_a_report_of_little_is_whole(tmp_path: Path) -> None:
