@@ -6,7 +6,7 @@ from typing import Any
 FEW_VALIDATION_TEXTS = 200
 FEW_ROWS = 10
 _LABELS_SHOWN = 10
-_TRY = "Try `train auto`, other settings or more texts."
+_TRY = "Try other settings (`train auto` chooses some) or more texts."
 
 
 def find_warnings(metrics: Mapping[str, Any], rows: Mapping[str, int], faithfulness: Mapping[str, Any]) -> list[str]:
