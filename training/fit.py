@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from sklearn.metrics import f1_score
 
 from models.calibration import fit_temperature, negative_log_likelihood
 from models.classifier import EMBEDDING
@@ -14,6 +13,7 @@ from training import ConfigError
 from training.batches import EncodedTexts, for_prediction, pad_batch, predict_logits, shuffled_batches
 from training.checkpoint import Checkpoint, RunState
 from training.config import TrainConfig
+from training.measuring.metrics import confusion, macro_f1
 from training.ngrams import TableAdagrad
 from training.progress import Progress
 from training.speedups import trains_with_xla, with_fused_lstm
@@ -176,7 +176,7 @@ def validation_figures(logits: np.ndarray, labels: np.ndarray, stop_on: str) -> 
     predicted = logits.argmax(axis=1)
     figures = {"validation_loss": loss, "validation_accuracy": float((predicted == labels).mean())}
     if stop_on == "macro_f1":
-        figures["validation_macro_f1"] = float(f1_score(labels, predicted, average="macro", zero_division=0))
+        figures["validation_macro_f1"] = macro_f1(confusion(predicted, labels, logits.shape[1]))
     return figures
 
 
