@@ -180,7 +180,7 @@ def _measure(bundles: list[Path], corpus: Corpus, whole: bool, renamed: dict[str
     for path in bundles:
         with console.status(Text(f"measuring {path}")):
             evaluations.append(evaluate(path, corpus, whole=whole, renamed=renamed))
-    print_evaluations(Console(), evaluations, over="All labelled texts" if whole else "Test set")
+    print_evaluations(Console(), evaluations, over="All rows" if whole else "Test set")
     for one in evaluations:
         if whole and one.same_data:
             _say(f"{one.path}: trained on most of these texts, so the figures are too good.")
