@@ -10,6 +10,7 @@ import os
 import resource
 import threading
 import time
+from collections.abc import Sized
 from types import FrameType
 from typing import Any, NoReturn, cast
 
@@ -94,7 +95,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a new connection."""
         super().connection_made(transport)
-        self.flow = _PatientFlow(self)
+        self.flow = _PatientFlow(transport, self.pipeline)
 
     def data_received(self, data: bytes) -> None:
         """Parse what comes, as far as it is this connection's turn."""
@@ -197,6 +198,7 @@ class LimitedProtocol(HttpToolsProtocol):
             if not cycle.keep_alive:
                 self.transport.close()
             cycle.on_response()
+            cycle.on_response = _nothing  # it would keep a closed connection until the next garbage collection
         else:
             super()._start_asgi_task(cycle, answer)
 
@@ -279,16 +281,20 @@ class LimitedProtocol(HttpToolsProtocol):
         return STATUS_LINE[status_of(error).code] + head + b"\r\n" + document
 
 
+def _nothing() -> None:
+    pass
+
+
 class _PatientFlow(FlowControl):
     """Does not read on while pipelined requests wait: uvicorn would, each time that an app asks for a body."""
 
-    def __init__(self, protocol: LimitedProtocol) -> None:
-        super().__init__(protocol.transport)
-        self._protocol = protocol
+    def __init__(self, transport: asyncio.Transport, pipeline: Sized) -> None:
+        super().__init__(transport)
+        self._pipeline = pipeline
 
     def resume_reading(self) -> None:
         """Read on, unless pipelined requests wait."""
-        if not self._protocol.pipeline:
+        if not self._pipeline:
             super().resume_reading()
 
 

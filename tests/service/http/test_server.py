@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import re
@@ -458,3 +459,25 @@ def test_requests_are_expected_until_they_are_answered(patient: AppClient) -> No
     while patient.app.state.registry.admission.expected_tokens and time.monotonic() < deadline:
         time.sleep(0.01)
     assert patient.app.state.registry.admission.expected_tokens == 0
+
+
+def test_a_closed_connection_leaves_nothing_to_the_garbage_collector(full: AppClient) -> None:
+    def connections() -> int:
+        return sum(isinstance(each, server.LimitedProtocol) for each in gc.get_objects())
+
+    refused = post(b"{}", path="/predict")
+    gc.collect()
+    gc.disable()
+    try:
+        before = connections()
+        for last in (refused, post()):
+            for _ in range(5):
+                with Connection(full) as connection:
+                    for request in (refused, post(), last):
+                        connection.send(request).answer()
+        deadline = time.monotonic() + PROMPT
+        while connections() > before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert connections() <= before
+    finally:
+        gc.enable()
