@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from models.bundle.card import BundleCard
 from service import VERSION
 from service.http.metrics import Metrics
-from service.http.middleware import SECURITY_SCHEMES, LoadShedding, Observe, check_key
+from service.http.middleware import REFUSAL, SECURITY_SCHEMES, LoadShedding, Observe, check_key
 from service.http.openapi import PREDICTING, describe, json_body, path_parameter, problems, success
 from service.http.predict import predict, refuse_while_draining
 from service.http.problems import (
@@ -248,7 +248,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 async def _answer_disconnect(request: Request, error: Exception) -> Response:
     """Answer for the log and the metrics alone: the client left, or the server closed the connection."""
-    return problem_response(request.scope.get("heed.refusal") or ClientGone(), request.scope["path"])
+    return problem_response(request.scope.get(REFUSAL) or ClientGone(), request.scope["path"])
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:

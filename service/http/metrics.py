@@ -63,24 +63,15 @@ class Metrics:
         _labelled(self.unknown_tokens, model).inc(sum(each.unknown for each in encodings))
         _labelled(self.truncated_texts, model).inc(sum(each.tokens_total > len(each.ids) for each in encodings))
 
-    def count_request(self, route: str, method: str, status: int, seconds: float, stages: Mapping[str, float]) -> None:
-        """Count one answer.
-
-        Args:
-            route: the template of its path.
-            method: one of a closed set.
-            status: its status.
-            seconds: the time it took.
-            stages: the seconds spent in each stage.
-        """
+    def count_answer(self, route: str, method: str, status: int) -> None:
+        """Count one answer: `route` is the template of its path, and `method` one of a closed set."""
         _labelled(self.requests, route, method, str(status)).inc()
+
+    def observe(self, route: str, seconds: float, stages: Mapping[str, float]) -> None:
+        """Add the time that an answer took, and the seconds that it spent in each stage."""
         _labelled(self.request_seconds, route).observe(seconds)
         for stage, spent in stages.items():
             _labelled(self.stage_seconds, stage).observe(spent)
-
-    def count_refusal(self, route: str, method: str, status: int) -> None:
-        """Count an answer that took no time: to bytes that are no request, or by a full service."""
-        _labelled(self.requests, route, method, str(status)).inc()
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

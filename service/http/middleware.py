@@ -24,6 +24,9 @@ _REQUEST_ID_FORM = re.compile(r"[\x21-\x7e]{1,128}")
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _QUIET_ROUTES = frozenset({"/livez", "/readyz", "/startupz", "/metrics"})
 _CLOSE = (b"connection", b"close")
+REFUSAL = "heed.refusal"
+"""In the scope of a request that is refused before its body is read: the error to answer it with."""
+
 _BYTES_A_TOKEN = 5
 """About, of English text in JSON."""
 
@@ -114,7 +117,8 @@ class Observe:
         # The route's template and a closed set of methods: label values must not be made up by clients.
         route = str(getattr(scope.get("route"), "path", "static" if "endpoint" in scope else "unmatched"))
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self.metrics.count_request(route, method, status, seconds, facts.stages)
+        self.metrics.count_answer(route, method, status)
+        self.metrics.observe(route, seconds, facts.stages)
         tell = log.debug if route in _QUIET_ROUTES else log.info
         tell(
             "request",
@@ -186,13 +190,14 @@ class LoadShedding:
     def admit(self, scope: Scope) -> ASGIApp:
         """Return what is to answer a request: the app, which forgets an admitted prediction afterwards.
 
+        A browser that needs the headers of CORS is refused by the app, which finds the error in `scope`.
+
         Raises:
             Overloaded: too much is being answered.
         """
         state = self._app.state
         path = scope["path"].removeprefix(state.settings.root_path)
-        browser = state.settings.cors_origins and header_of(scope, b"origin")  # its answer has the headers of CORS
-        if scope["method"] != "POST" or path != self._path or state.draining or browser:
+        if scope["method"] != "POST" or path != self._path or state.draining:
             return self._app
         length = header_of(scope, b"content-length") or ""
         size = int(length) if length.isdecimal() else 0
@@ -201,8 +206,11 @@ class LoadShedding:
             tokens = state.registry.admission.expect(1 + size // _BYTES_A_TOKEN)
         except Unauthorised:
             return self._app
-        except Overloaded:
-            state.metrics.count_refusal(self._path, "POST", 429)
+        except Overloaded as error:
+            if state.settings.cors_origins and header_of(scope, b"origin"):
+                scope[REFUSAL] = error
+                return self._app
+            state.metrics.count_answer(self._path, "POST", 429)
             self._log()
             raise
 

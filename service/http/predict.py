@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.tokenizer import Encoding, Tokenizer
-from service.http.middleware import RequestFacts, facts_of
+from service.http.middleware import REFUSAL, RequestFacts, facts_of
 from service.http.problems import ClientGone, InvalidRequest, Offence
 from service.http.requests import PredictRequest, read_json, read_predict_request
 from service.inference.errors import DeadlineExceeded, NotReady
@@ -31,6 +31,8 @@ async def predict(request: Request) -> Response:
     state = request.app.state
     settings: Settings = state.settings
     registry: Registry = state.registry
+    if REFUSAL in request.scope:
+        raise request.scope[REFUSAL]
     document = await read_json(request, settings.max_body_bytes)
     refuse_while_draining(state)
     asked = read_predict_request(document, settings)

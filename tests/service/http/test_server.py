@@ -22,8 +22,8 @@ from starlette.responses import Response
 from service.http import server
 from service.http.app import create_app
 from service.http.predict import unless_client_leaves
+from service.http.protocol import MAX_HEAD_BYTES, MAX_HEADERS, LimitedProtocol
 from service.http.schemas import Problem
-from service.http.server import MAX_HEAD_BYTES, MAX_HEADERS
 from service.settings import Settings
 from tests.service.running import AppClient, client_of
 
@@ -367,6 +367,28 @@ def test_beyond_the_limit_the_connection_that_waited_longest_makes_room(settings
             each.socket.close()
 
 
+def test_beyond_the_limit_no_request_loses_its_answer(settings: Settings, nothing: Path) -> None:
+    entered, released = threading.Semaphore(0), threading.Event()
+
+    async def slow(request: Request) -> Response:
+        entered.release()
+        await asyncio.to_thread(released.wait, PROMPT)
+        return await echo(request)
+
+    app = create_app(settings.model_copy(update={"models_dir": nothing, "max_connections": 2}))
+    app.add_api_route("/slow", slow, methods=["POST"])
+    with client_of(app) as client, contextlib.ExitStack() as open_connections:
+        try:
+            connections = [open_connections.enter_context(Connection(client)) for _ in range(4)]
+            for connection in connections:
+                connection.send(post(path="/slow"))
+                assert entered.acquire(timeout=PROMPT)
+            time.sleep(0.3)  # for the limit to be enforced
+        finally:
+            released.set()
+        assert [connection.echoed()["body"] for connection in connections] == ["hello"] * 4
+
+
 def test_work_for_a_client_that_leaves_is_cancelled(settings: Settings, nothing: Path) -> None:
     begun, cancelled = threading.Event(), threading.Event()
 
@@ -450,6 +472,18 @@ def test_a_refusal_closes_the_connection_where_the_client_asks_for_it(full: AppC
         connection.assert_closed()
 
 
+def test_a_full_service_refuses_a_browser_with_the_headers_that_let_it_read_why(
+    settings: Settings, nothing: Path
+) -> None:
+    with app_client(settings, nothing, cors_origins=["https://here.example"]) as client:
+        client.app.state.registry.admission.expected_tokens = 10**9
+        head = post(b"never sent", "Origin: https://here.example", "/predict").removesuffix(b"never sent")
+        with Connection(client) as connection:
+            status, headers, document = connection.send(head).answer()
+        assert (status, headers["access-control-allow-origin"]) == (429, "https://here.example")
+        assert Problem.model_validate_json(document).type == "urn:heed:problem:overloaded"
+
+
 def test_requests_are_expected_until_they_are_answered(patient: AppClient) -> None:
     with Connection(patient) as connection:
         assert [connection.send(post(b"{}", path="/predict")).answer()[0] for _ in range(2)] == [415, 415]
@@ -463,7 +497,7 @@ def test_requests_are_expected_until_they_are_answered(patient: AppClient) -> No
 
 def test_a_closed_connection_leaves_nothing_to_the_garbage_collector(full: AppClient) -> None:
     def connections() -> int:
-        return sum(isinstance(each, server.LimitedProtocol) for each in gc.get_objects())
+        return sum(isinstance(each, LimitedProtocol) for each in gc.get_objects())
 
     refused = post(b"{}", path="/predict")
     gc.collect()
