@@ -19,7 +19,7 @@ from models.calibration import probabilities
 from service.client import HeedClient
 from service.client.answers import Prediction
 from training.batches import for_prediction, predict_logits
-from training.data import load_corpus
+from training.data.load import load_corpus
 
 BATCH = 64
 

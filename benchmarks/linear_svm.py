@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
-from training.data import load_corpus
+from training.data.load import load_corpus
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ from service.scoring.columns import Added
 from service.scoring.forward import Scorer
 from service.scoring.run import Job, score
 from service.settings import Settings
-from training.data import load_corpus
+from training.data.load import load_corpus
 
 PARTS = ("speed", "memory", "kills")
 MOST_GROWTH = 0.02

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.records import Records
-from training.data import Corpus, load_corpus
+from training.data.corpus import Corpus
+from training.data.load import load_corpus
 
 ROOT = Path(__file__).parents[1]
 LEAST_TIMES = 3.0

@@ -1,4 +1,4 @@
-"""Spell a text as its words are looked up, and remember where in it each character came from."""
+"""Normalize a text for looking its words up, and map each character back to the original."""
 
 import html
 import sys
@@ -15,12 +15,12 @@ from models.token_rules import CODES, WHOLE
 
 _APOSTROPHES = "`´\u1ffd‘’ʻʼ′＇"
 _TO_ASCII = str.maketrans(dict.fromkeys(_APOSTROPHES, "'"))
-_DOTTED_I = "i\u0307"  # what case folding makes of the Turkish capital
+_DOTTED_I = "i\u0307"  # the Turkish capital, case-folded
 _EMOJI = regex.compile(r"\p{Extended_Pictographic}")
 
 _ENTITY = regex.compile(r"&(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,8}|[A-Za-z][A-Za-z0-9]{1,31});")
 
-# What is invisible and takes no room, except inside the sequence of an emoji.
+# Invisible characters, except inside an emoji sequence.
 _IGNORED = regex.compile(
     r"(?:[\p{Default_Ignorable_Code_Point}--[\u200d\U000e0020-\U000e007f]]"
     r"|\u200d(?!(?<=\p{Extended_Pictographic}[\p{Emoji_Modifier}\ufe0f]?\u200d)\p{Extended_Pictographic}))+",
@@ -35,7 +35,7 @@ _MARKED = regex.compile(rf"\S\u0338(?!{_MARK})|\w?{_MARK}{{1,30}}+", regex.V1)
 
 
 class Places(NamedTuple):
-    """Where in the original text each character came from.
+    """Spans in the original text, one for each normalized character.
 
     Attributes:
         starts: int32[characters].
@@ -47,10 +47,10 @@ class Places(NamedTuple):
 
 
 def normalize(text: str) -> tuple[str, Places | None]:
-    """Return `text` as `token_rules.SECOND` reads it, and its places; None if each character stands where it stood.
+    """Return `text` as `token_rules.SECOND` reads it, and its places; None if no character moved.
 
-    HTML entities become what they stand for, apostrophes become ', ignorable characters vanish, and the rest is
-    compatibility-composed (NFKC) and case-folded, unless one character would become several tokens.
+    Decodes HTML entities, turns apostrophes into ', drops ignorable characters, and composes (NFKC) and case-folds the
+    rest, unless one character would become several tokens.
     """
     places = None
     if "&" in text:
@@ -115,12 +115,12 @@ def _replace(
 
 
 class _Tables(NamedTuple):
-    """What becomes of each code point.
+    """Normalization of single code points.
 
     Attributes:
         needs: uint8[code points], the steps that a text with it needs.
         folded: uint32[code points], the code point to look up in its place.
-        growing: matches those that become several.
+        growing: matches code points that become several.
     """
 
     needs: np.ndarray
@@ -133,7 +133,7 @@ class _Tables(NamedTuple):
         return codes, int(np.bitwise_or.reduce(self.needs[codes]))
 
     def fold(self, codes: np.ndarray) -> str:
-        """Return the text of what stands for each code point."""
+        """Return the text with each code point replaced by its normal form."""
         return self.folded[codes].tobytes().decode("utf-32-le", "surrogatepass")
 
 

@@ -1,4 +1,4 @@
-"""Where tokens begin and end: rules as patterns, for any text, and as kinds of characters, for most."""
+"""Token boundaries: a pattern for any text, and a faster table of character kinds for most texts."""
 
 from functools import cached_property
 
@@ -119,4 +119,4 @@ WHOLE = regex.compile(
     rf"|[{_LETTERS}&&{_EXTEND}]++|[{_UNSPACED}&&{_EXTEND}]++|\u0e4d\u0e32|\u0ecd\u0eb2",
     regex.V1,
 )
-"""What stays in one token under the second rules, whatever stands around it."""
+"""Matches text that stays one token under the second rules, whatever its neighbours."""

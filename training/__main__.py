@@ -21,8 +21,9 @@ from models.tables.table import Spelling
 from training import DataError, TrainingError, auto
 from training.checkpoint import check_work_folder, how_to_resume
 from training.config import read_config
-from training.data import Corpus, load_corpus
-from training.download import IMDB_DIGESTS, IMDB_URL, download
+from training.data.corpus import Corpus
+from training.data.download import IMDB_DIGESTS, IMDB_URL, download
+from training.data.load import load_corpus
 from training.measuring.evaluate import Evaluation, evaluate
 from training.measuring.terminal import print_evaluations, print_warnings
 from training.progress import ConsoleProgress

@@ -1,6 +1,6 @@
 """A recipe chosen for a table, from its size, the lengths of its texts and its labels.
 
-The recipe is attention over hashed n-grams; the rules stand in `choose`, and in docs/training.md for those who use it.
+The recipe is attention over hashed n-grams. `choose` holds the rules; docs/training.md explains them to users.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from models.layers.ngram_attention import NgramAttention
 from models.tokenizer import Tokenizer, split
 from training.batches import encode_texts
 from training.config import TrainConfig, as_config
-from training.data import Corpus
+from training.data.corpus import Corpus
 from training.ngrams import ngram_counts
 
 NAME = "auto"
@@ -31,7 +31,7 @@ MAX_TOKENS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the rules look at.
+    """Facts about a table, from which the rules choose.
 
     Attributes:
         texts: texts in the training part, validation included.

@@ -117,7 +117,7 @@ def check_work_folder(folder: Path, *, resume: bool, restart: bool) -> None:
 
 
 def how_to_resume(folder: Path) -> str:
-    """Return how to continue the run in `folder`; nothing if there is none."""
+    """Return a sentence on how to resume the run in `folder`; an empty string without a run."""
     if not (folder / _IDENTITY).exists():
         return ""
     return f"To resume, repeat the command with --resume (with make: RESUME=1); the run is kept in {folder}."

@@ -14,7 +14,7 @@ from training.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class OutOfFold:
-    """What models say of texts that they did not see.
+    """Predictions for texts by models that were not trained on them.
 
     Attributes:
         last_epochs: the epoch of the last phase after which the predictions are best, from 1.
@@ -43,7 +43,7 @@ def cross_validate(
         texts: all texts of the training part.
         label_names: names of labels 0, 1, ...
         build: returns a model to train on given texts.
-        progress: where to say how far it is.
+        progress: receives messages and steps.
     """
     folds = assign_folds(texts.labels, config.data.folds, config.seed)
     several = int(folds.max()) + 1

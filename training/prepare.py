@@ -9,14 +9,16 @@ import numpy as np
 from models.tokenizer import Tokenizer
 from training.batches import EncodedTexts, encode_texts
 from training.config import TrainConfig
-from training.data import Corpus, Splits, split_corpus
+from training.data.corpus import Corpus
+from training.data.splits import Splits, split_corpus
+from training.measuring.baselines import measure_baselines
 from training.progress import Progress
 from training.vectors import coverage_of, read_vectors, train_vectors
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A corpus that is split and tokenized, with its word vectors if any."""
+    """A corpus that is split and tokenized, with its word vectors if any, and the baselines for it."""
 
     splits: Splits
     tokenizer: Tokenizer
@@ -24,11 +26,12 @@ class Prepared:
     train: EncodedTexts
     validation: EncodedTexts
     test: EncodedTexts
+    baselines: dict[str, Any]  # their figures on the test set
     coverage: dict[str, Any] | None = None  # of pretrained vectors
 
 
 def prepare(config: TrainConfig, corpus: Corpus, *, vectors_file: Path, progress: Progress) -> Prepared:
-    """Split and tokenize the corpus, and train or read word vectors if `config` asks for them.
+    """Split and tokenize the corpus, measure the baselines, and train or read word vectors if `config` asks for them.
 
     Validation is empty if it would hold fewer texts than `config.data.fewest_validation`.
 
@@ -68,7 +71,9 @@ def prepare(config: TrainConfig, corpus: Corpus, *, vectors_file: Path, progress
         partial = vectors_file.with_suffix(".partial.npy")
         np.save(partial, vectors)
         partial.rename(vectors_file)
-    return Prepared(splits, tokenizer, vectors, train, validation, test, coverage)
+    progress.say("measuring the baselines")
+    baselines = measure_baselines(splits.train, splits.test, corpus.label_names)
+    return Prepared(splits, tokenizer, vectors, train, validation, test, baselines, coverage)
 
 
 def _describe(splits: Splits) -> str:

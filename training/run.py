@@ -18,10 +18,10 @@ from models.tokenizer import RULES
 from training.batches import EncodedTexts, for_prediction, predict_logits, predict_tokens
 from training.checkpoint import CHECKPOINT_FILE, VECTORS_FILE, Checkpoint, open_work_folder
 from training.config import TrainConfig
-from training.data import Corpus, Splits, label_counts
+from training.data.corpus import Corpus, label_counts
+from training.data.splits import Splits
 from training.fit import Fit, label_weights
 from training.folds import OutOfFold, cross_validate
-from training.measuring.baselines import measure_baselines
 from training.measuring.metrics import measure, measure_labels, reliability
 from training.measuring.picture import Example
 from training.measuring.report import Report, write_report
@@ -68,12 +68,10 @@ def train(
     label_weights(config, corpus.train.labels, corpus.label_names)  # refuses unknown labels before all else
     open_work_folder(work, identity, resume=resume, restart=restart)
 
-    # Split, tokenize, train word vectors.
+    # Split, tokenize, measure baselines, train word vectors.
     if prepared is None:
         prepared = prepare(config, corpus, vectors_file=work / VECTORS_FILE, progress=progress)
     tokenizer, test = prepared.tokenizer, prepared.test
-    progress.say("measuring the baselines")
-    baselines = measure_baselines(prepared.splits.train, prepared.splits.test, corpus.label_names)
 
     # Build and fit the classifier.
     architecture = config.classifier(vocabulary_size=tokenizer.vocabulary_size, labels=len(corpus.label_names))
@@ -88,7 +86,7 @@ def train(
     metrics = {
         "validation": measure(probabilities(fitted.logits, temperature), fitted.labels),
         "test": measure(scores, test.labels) | measure_labels(scores, test.labels, corpus.label_names),
-        "baselines": baselines,
+        "baselines": prepared.baselines,
     }
     rows = label_counts([*corpus.train.labels, *corpus.test.labels], corpus.label_names)
     warnings = find_warnings(metrics, rows, trust)
@@ -140,14 +138,14 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class _Fitted:
-    """A trained model, and what held-out texts say of it.
+    """A trained model, and its predictions for held-out texts.
 
     Attributes:
         model: the model.
         history: figures of every epoch.
         logits: float32[texts, labels], of texts that were not trained on: validation, or all by cross-validation.
         labels: int[texts], the labels of these.
-        processor_seconds: what the fit took, without the steps before a resumption.
+        processor_seconds: of the fit, since the run began or resumed.
     """
 
     model: keras.Model

@@ -24,7 +24,7 @@ from sklearn.metrics import f1_score
 from benchmarks.own_data import rivals
 from benchmarks.own_data.tables import TABLES, split
 from benchmarks.records import Records
-from training.data import Corpus
+from training.data.corpus import Corpus
 
 SEEDS = (201, 202, 203)
 CONTENDERS = ("auto", "majority", "words", "characters", "spacy")

@@ -1,4 +1,4 @@
-"""What `auto` is compared with: the majority, bags of words, and spaCy in an environment of its own."""
+"""The rivals of `auto`: the majority, bags of words, and spaCy in its own environment."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 
 from benchmarks.serving.contenders import install
-from training.data import Corpus
+from training.data.corpus import Corpus
 
 HERE = Path(__file__).parent
 _PENALTIES = (1.0, 5.0, 25.0, 125.0)  # C of the logistic regression
@@ -19,7 +19,7 @@ _VALIDATION_SHARE = 0.1
 
 
 def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the F1 of each label, meaned."""
+    """Return the mean F1 of the labels."""
     return float(f1_score(labels, predicted, average="macro", zero_division=0))
 
 

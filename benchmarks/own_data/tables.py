@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from models.tables.table import AS_NAMED, Spelling
-from training.data import Corpus, LabelledTexts, load_table
+from training.data.corpus import Corpus, LabelledTexts
+from training.data.load import load_table
+from training.data.splits import split_texts
 
 IMDB = "aclImdb_v1.tar.gz"
 TEST_SHARE = 0.2
@@ -79,13 +80,8 @@ TABLES = {
 
 def split(corpus: Corpus, seed: int) -> Corpus:
     """Return the corpus with another fifth of it as the test set, stratified by label."""
-    texts = LabelledTexts(
-        (*corpus.train.texts, *corpus.test.texts), np.concatenate([corpus.train.labels, corpus.test.labels])
-    )
-    train, test = train_test_split(
-        np.arange(len(texts)), test_size=TEST_SHARE, random_state=seed, stratify=texts.labels
-    )
-    return Corpus(corpus.source, corpus.label_names, texts.take(np.sort(train)), texts.take(np.sort(test)))
+    train, test = split_texts(corpus.all_labelled(), corpus.label_names, TEST_SHARE, seed, Path(corpus.source))
+    return Corpus(corpus.source, corpus.label_names, train, test)
 
 
 def _corpus(name: str, texts: list[str], labels: list[str]) -> Corpus:

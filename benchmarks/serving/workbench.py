@@ -44,7 +44,7 @@ class Workbench:
         subject = {"data": self.data.resolve().name, "bytes": self.data.stat().st_size, "count": REVIEWS}
         kept = records.read("texts", subject)
         if kept is None:
-            from training.data import load_corpus  # reads the whole archive, which takes a while
+            from training.data.load import load_corpus  # reads the whole archive, which takes a while
 
             texts = load_corpus(self.data).test.texts
             chosen = np.random.default_rng(_SEED).permutation(len(texts))[:REVIEWS]

@@ -14,7 +14,7 @@ from models.classifier import EMBEDDING, build_classifier
 from training.batches import predict_logits
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig, read_config
-from training.data import Corpus
+from training.data.corpus import Corpus
 from training.fit import Fit
 from training.prepare import Prepared, prepare
 

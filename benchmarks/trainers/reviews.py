@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.tokenizer import Tokenizer
-from training.data import Corpus
+from training.data.corpus import Corpus
 
 WORDS = 30_000
 LONGEST = 512

@@ -21,7 +21,8 @@ from benchmarks.zoo.rows import BASELINE, ROWS
 from benchmarks.zoo.runs import Outcome, Run, train_all
 from benchmarks.zoo.serving import serve_row
 from models.bundle.store import load_bundle, read_card
-from training.data import LabelledTexts, load_corpus
+from training.data.corpus import LabelledTexts
+from training.data.load import load_corpus
 
 DOCS = Path(__file__).parents[2] / "docs"
 SERVED_TEXTS = 512

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from models.bundle.store import Bundle
 from models.calibration import probabilities
 from training.batches import pad_batch
-from training.data import LabelledTexts
+from training.data.corpus import LabelledTexts
 
 _INK, _GRID = "#1f2933", "#d9dee4"
 _SHADES = LinearSegmentedColormap.from_list("weight", ["#ffffff", "#f2c879", "#b7791f", "#7b341e"])

@@ -18,7 +18,8 @@ from models.bundle.store import Bundle, load_bundle
 from training import ResumeError
 from training.batches import for_prediction, predict_tokens
 from training.config import TrainConfig, read_config
-from training.data import Corpus, load_corpus
+from training.data.corpus import Corpus
+from training.data.load import load_corpus
 from training.prepare import Prepared, prepare
 from training.run import run_identity, train
 

@@ -58,7 +58,7 @@ class BundleCard(BaseModel):
     """The weights from which a kernel computes the model, by the names of `models.native.forward`. None where no kernel
     knows its architecture, or the bundle is older than such kernels."""
     warnings: tuple[str, ...] = ()
-    """What training found wrong, in plain words; none in an older bundle."""
+    """Problems found by training, one sentence each; empty in older bundles."""
 
     @model_validator(mode="after")
     def _labels_differ(self) -> "BundleCard":

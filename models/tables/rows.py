@@ -79,7 +79,7 @@ class Window:
     """Rows that are used and written together.
 
     Attributes:
-        texts: the text of each row; None where `faults` says why there is none.
+        texts: the text of each row; None for a row with a fault.
         labels: the label of each row, untrimmed; empty if no column of labels was chosen.
         faults: why a row cannot be used; None where it can.
         lines: where each row begins; in Parquet the number of the row, from 1.

@@ -168,9 +168,9 @@ def check_key(app: Starlette, scope: Scope) -> None:
 
 
 class LoadShedding:
-    """Refuses predictions from the heads of their requests, while as much is being answered as the queue may hold.
+    """Refuses predictions by the heads of their requests while the service is full.
 
-    Reading all requests only to refuse most of them would take the time of those that are answered.
+    Reading a request only to refuse it takes time from those that are answered.
 
     Args:
         app: the service.

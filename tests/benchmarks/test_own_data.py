@@ -7,7 +7,7 @@ import pytest
 from benchmarks.own_data import rivals
 from benchmarks.own_data.__main__ import judge
 from benchmarks.own_data.tables import TABLES, split
-from training.data import Corpus
+from training.data.corpus import Corpus
 
 
 @pytest.fixture

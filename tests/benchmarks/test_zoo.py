@@ -15,7 +15,7 @@ from models.bundle.store import load_bundle
 from models.config import Mechanism
 from tests.training.conftest import write_imdb
 from training.config import read_config
-from training.data import load_imdb
+from training.data.imdb import load_imdb
 
 NOT_COMPARED = {"default", "quick", "quick_bilstm", "ngram"}
 READS_NO_STATES = {"ngram_attention"}  # so it is not compared over those of the baseline

@@ -7,7 +7,8 @@ from models.bundle.store import load_bundle
 from tests.training.tiny_run import RecordedProgress
 from training import ConfigError
 from training.auto import choose
-from training.data import Corpus, LabelledTexts, load_imdb
+from training.data.corpus import Corpus, LabelledTexts
+from training.data.imdb import load_imdb
 from training.run import train
 
 

@@ -10,7 +10,7 @@ from tests.training.test_ngrams import NGRAMS
 from tests.training.tiny_run import TINY, RecordedProgress
 from training import ConfigError, DataError
 from training.config import DataConfig, TrainConfig
-from training.data import load_table
+from training.data.load import load_table
 from training.fit import label_weights
 from training.folds import assign_folds
 from training.run import train

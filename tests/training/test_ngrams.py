@@ -11,7 +11,8 @@ from models.config import ClassifierConfig
 from models.layers.ngram_attention import UNSEEN
 from tests.training.tiny_run import TINY, RecordedProgress
 from training.config import NgramsConfig, PhaseConfig, TrainConfig
-from training.data import Corpus, load_imdb
+from training.data.corpus import Corpus
+from training.data.imdb import load_imdb
 from training.ngrams import TableAdagrad, start_at_naive_bayes
 from training.run import train
 

@@ -7,7 +7,8 @@ import training.fit
 from models.bundle.store import Bundle, load_bundle
 from tests.training.tiny_run import TINY, RecordedProgress
 from training import ResumeError
-from training.data import Corpus, load_imdb
+from training.data.corpus import Corpus
+from training.data.imdb import load_imdb
 from training.measuring.evaluate import evaluate
 from training.run import train
 

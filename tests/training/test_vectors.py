@@ -9,7 +9,7 @@ from models.tokenizer import FIRST_WORD_ID, PAD_ID, UNKNOWN_ID, Tokenizer
 from tests.training.tiny_run import TINY, RecordedProgress
 from training import DataError
 from training.config import VectorsConfig
-from training.data import load_imdb
+from training.data.imdb import load_imdb
 from training.run import train
 from training.vectors import coverage_of, read_vectors
 

@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
 from models.tokenizer import Tokenizer
-from training.data import LabelledTexts
+from training.data.corpus import LabelledTexts
 from training.measuring.metrics import confusion, macro_f1
 
 _MIN_TEXTS = 2  # rarer words and pairs are left out

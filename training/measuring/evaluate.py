@@ -11,7 +11,7 @@ from models.bundle.store import BundleCard, load_bundle
 from models.calibration import probabilities
 from training import DataError
 from training.batches import encode_texts, for_prediction, predict_logits
-from training.data import Corpus, label_counts
+from training.data.corpus import Corpus, label_counts
 from training.measuring.metrics import measure, measure_labels
 
 _LABELS_SHOWN = 5

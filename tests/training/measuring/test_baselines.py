@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data import LabelledTexts, load_imdb
+from training.data.corpus import LabelledTexts
+from training.data.imdb import load_imdb
 from training.measuring.baselines import measure_baselines, predict_by_words
 
 

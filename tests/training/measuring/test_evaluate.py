@@ -7,7 +7,7 @@ from rich.console import Console
 
 from tests.tiny_bundle import SENTENCES, build_tiny_bundle
 from training import DataError
-from training.data import Corpus, LabelledTexts
+from training.data.corpus import Corpus, LabelledTexts
 from training.measuring.evaluate import Evaluation, evaluate
 from training.measuring.metrics import measure, measure_labels
 from training.measuring.terminal import print_evaluations, print_warnings

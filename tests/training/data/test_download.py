@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from training import DataError
-from training.download import download
+from training.data.download import download
 
 CONTENT = bytes(range(256)) * 2000
 DIGESTS = {"md5": hashlib.md5(CONTENT).hexdigest(), "sha1": hashlib.sha1(CONTENT).hexdigest()}

@@ -10,7 +10,10 @@ import pytest
 
 from models.tables.table import Spelling
 from training import DataError
-from training.data import Corpus, LabelledTexts, load_corpus, load_imdb, load_table, split_corpus
+from training.data.corpus import Corpus, LabelledTexts
+from training.data.imdb import load_imdb
+from training.data.load import load_corpus, load_table
+from training.data.splits import split_corpus
 
 
 def archive(folder: Path, file: Path) -> Path:

@@ -1,0 +1,1 @@
+"""Labelled texts: loaded from files, and split."""
