@@ -15,8 +15,10 @@ _SWITCH_SECONDS = 0.0005
 """How long other Python code may keep a worker waiting once its forward pass is done; by default ten times as long,
 which is as long as the forward pass itself."""
 
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""An answer is hundreds of objects, none of which needs the collector; by default it looks at every second answer."""
+_COLLECTIONS = (5_000, 3, 3)
+"""When the collector looks at new, at older and at all objects. An answer is hundreds of objects, none of which needs
+it, and by default it looks at every second answer. A closed connection needs it, because asyncio's transport refers to
+itself; with the defaults for older objects a flood of them would wait for minutes."""
 
 
 def usable_cores(cgroups: Path = _CGROUPS) -> int:
@@ -50,7 +52,7 @@ def lower_priority(steps: int) -> None:
 def tune_interpreter() -> None:
     """Switch threads sooner and collect garbage less often than Python does by default."""
     sys.setswitchinterval(_SWITCH_SECONDS)
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    gc.set_threshold(*_COLLECTIONS)
 
 
 def trim_memory() -> None:

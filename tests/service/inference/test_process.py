@@ -2,12 +2,16 @@
 
 import gc
 import os
+import sys
+import weakref
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.inference.process import trim_memory, usable_cores
+from service.inference.process import trim_memory, tune_interpreter, usable_cores
 
 STATUS = Path("/proc/self/status")
 
@@ -63,3 +67,33 @@ def test_what_stays_is_out_of_sight_of_the_collector() -> None:
     trim_memory()
     assert gc.get_freeze_count() > 1000
     gc.unfreeze()
+
+
+@pytest.fixture
+def tuned() -> Iterator[None]:
+    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+    trim_memory()
+    tune_interpreter()
+    yield
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(interval)
+    gc.unfreeze()
+
+
+class RefersToItself:
+    """As asyncio's transport of a connection does."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.mark.usefixtures("tuned")
+def test_closed_connections_do_not_pile_up() -> None:
+    alive: weakref.WeakSet[RefersToItself] = weakref.WeakSet()
+    connections = deque[RefersToItself](maxlen=4_000)
+    most = 0
+    for _ in range(400_000):
+        connections.append(RefersToItself())
+        alive.add(connections[-1])
+        most = max(most, len(alive))
+    assert most < 55_000
