@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from models.config import ClassifierConfig
 from models.mechanisms import attention_layer
@@ -30,6 +30,18 @@ class DataConfig(_Section):
     folds: int = Field(5, ge=2, description="parts of train that are held out in turn by cross-validation")
     max_words: int = Field(30_000, ge=1, description="size of the vocabulary: the most common words of train")
     max_tokens: int = Field(1024, ge=1, description="longer texts are truncated")
+    exclude: str | Literal[False] = Field(
+        False, description="a file of names of training texts, one on each line, that are left out of everything"
+    )
+
+    @field_serializer("exclude")
+    def _without_its_folder(self, exclude: str | Literal[False]) -> str | Literal[False]:
+        return exclude and Path(exclude).name
+
+    @property
+    def exclude_file(self) -> Path | None:
+        """Return where the file of `exclude` is."""
+        return _find(Path(), self.exclude) if self.exclude else None
 
 
 class VectorsConfig(_Section):
@@ -121,7 +133,7 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read the training configuration in a TOML file.
 
     `base` may name another file, whose values are the defaults: beside this one, by a path from here, or one of
-    training/configs.
+    training/configs. The file of `data.exclude` is looked for in the same places.
 
     Args:
         file: the TOML file.
@@ -171,18 +183,25 @@ def _read_values(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"{file}: expected a readable TOML file. {error.strerror or error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: expected TOML. {error}.") from error
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("exclude"), str):
+        data["exclude"] = str(_find(file.parent, data["exclude"]))
     if "base" not in values:
         return values
     base = values.pop("base")
     if not isinstance(base, str):
         raise ConfigError(f"{file}: expected base to name a file. Received {base!r}.")
     above = (*above, file.resolve())
-    found = file.parent / base
-    if not found.exists() and (CONFIGS / base).exists():
-        found = CONFIGS / base
+    found = _find(file.parent, base)
     if found.resolve() in above:
         raise ConfigError(f"{file}: expected a base that does not build on this file. Received {base!r}.")
     return _merged(_read_values(found, above), values)
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Return the path of a file by its path from `folder`, or else by its name in training/configs."""
+    found = folder / name
+    return CONFIGS / name if not found.exists() and (CONFIGS / name).exists() else found
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,8 @@ def prepare(config: TrainConfig, corpus: Corpus, *, vectors_file: Path, progress
     if share * len(corpus.train) < config.data.fewest_validation:
         share = 0.0  # cross-validation follows
     splits = split_corpus(corpus, validation_share=share, seed=config.seed)
+    if corpus.excluded is not None:
+        progress.say(corpus.excluded.described())
     progress.say(_describe(splits))
     tokenizer = Tokenizer.fit(splits.train.texts, max_words=config.data.max_words)
     train, validation, test = (

@@ -19,6 +19,7 @@ from training.batches import EncodedTexts, for_prediction, predict_logits, predi
 from training.checkpoint import CHECKPOINT_FILE, VECTORS_FILE, Checkpoint, open_work_folder
 from training.config import TrainConfig
 from training.data.corpus import Corpus, label_counts
+from training.data.exclusion import leave_out
 from training.data.splits import Splits
 from training.fit import Fit, label_weights
 from training.folds import OutOfFold, cross_validate
@@ -35,7 +36,7 @@ FAITHFULNESS_TEXTS = 300
 
 
 def run_identity(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
-    """Return what a stopped run must have in common with the run that resumes it."""
+    """Return what a stopped run must have in common with the run that resumes it, given what `leave_out` returns."""
     return {"config": config.model_dump(mode="json"), "data": corpus.fingerprint(), "token_rules": RULES}
 
 
@@ -60,10 +61,11 @@ def train(
 
     Raises:
         ResumeError: `work` holds a stopped run and neither `resume` nor `restart` is set, or there is none to resume.
-        DataError: the corpus cannot be split.
+        DataError: the corpus cannot be split, or does not hold a text that is to be left out.
     """
     started = time.monotonic()
     keras.utils.set_random_seed(config.seed)
+    corpus = leave_out(corpus, config.data.exclude_file)
     identity = run_identity(config, corpus)
     label_weights(config, corpus.train.labels, corpus.label_names)  # refuses unknown labels before all else
     open_work_folder(work, identity, resume=resume, restart=restart)
@@ -254,4 +256,5 @@ def _describe_data(corpus: Corpus, splits: Splits, fingerprint: str) -> dict[str
         "test": label_counts(splits.test.labels, corpus.label_names),
         "unlabelled": len(splits.unlabelled),
         "duplicates": splits.left_out,
+        **({"excluded": corpus.excluded.facts()} if corpus.excluded else {}),
     }

@@ -15,6 +15,7 @@ from training.batches import predict_logits
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig, read_config
 from training.data.corpus import Corpus
+from training.data.exclusion import leave_out
 from training.fit import Fit
 from training.prepare import Prepared, prepare
 
@@ -25,6 +26,7 @@ def train(name: str, corpus: Corpus, seed: int) -> dict[str, Any]:
     """Return the figures of the configuration `name`; word vectors and validation count as training time."""
     config = read_config(CONFIGS / f"{name}.toml").model_copy(update={"seed": seed})
     keras.utils.set_random_seed(seed)
+    corpus = leave_out(corpus, config.data.exclude_file)
     with TemporaryDirectory() as folder:
         vectors = _VectorsTimer()
         started = time.monotonic(), time.process_time()

@@ -19,6 +19,7 @@ from training import ResumeError
 from training.batches import for_prediction, predict_tokens
 from training.config import TrainConfig, read_config
 from training.data.corpus import Corpus
+from training.data.exclusion import leave_out
 from training.data.load import load_corpus
 from training.prepare import Prepared, prepare
 from training.run import run_identity, train
@@ -76,7 +77,7 @@ def train_all(
 
     All runs share the split, vocabulary and word vectors of the baseline's seed.
     """
-    corpus = load_corpus(data)
+    corpus = _load(data)
     records = Records(out / "records")
     waiting = []
     for run in runs:
@@ -109,8 +110,12 @@ _prepared: Prepared
 def _start(data: Path, out: Path) -> None:
     """Initialise a worker process."""
     global _corpus, _prepared
-    _corpus = load_corpus(data)
+    _corpus = _load(data)
     _prepared = _prepare(_corpus, out)
+
+
+def _load(data: Path) -> Corpus:
+    return leave_out(load_corpus(data), read_config(config_file(BASELINE)).data.exclude_file)
 
 
 def _prepare(corpus: Corpus, out: Path) -> Prepared:

@@ -13,7 +13,7 @@ from benchmarks.zoo.runs import Outcome, Run, train_all
 from benchmarks.zoo.serving import serve_row
 from models.bundle.store import load_bundle
 from models.config import Mechanism
-from tests.training.conftest import write_imdb
+from tests.training.conftest import write_excluded, write_imdb
 from training.config import read_config
 from training.data.imdb import load_imdb
 
@@ -24,7 +24,7 @@ RUNS = [Run(BASELINE, 1), Run("scaled_dot_product", 1)]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_imdb(tmp_path_factory.mktemp("zoo"))
+    return write_excluded(write_imdb(tmp_path_factory.mktemp("zoo")))
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,10 @@ def test_a_row_changes_the_model_of_the_baseline_alone(row: str) -> None:
 def test_every_run_ends_with_its_figures(compared: tuple[Path, list[Outcome]]) -> None:
     out, outcomes = compared
     assert {outcome.run for outcome in outcomes} == set(RUNS)
+    for run in RUNS:
+        bundle = load_bundle(out / "bundles" / run.name)
+        assert bundle.card.data["excluded"]["train"] == 733
+        assert "excluded" not in bundle.tokenizer.words
     for outcome in outcomes:
         assert outcome.failure is None
         assert outcome.figures is not None

@@ -3,6 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from training.config import CONFIGS
+from training.data.exclusion import read_names
+
 GOOD = ["wonderful", "superb", "moving", "brilliant", "delightful", "charming"]
 BAD = ["dull", "awful", "boring", "dreadful", "tedious", "clumsy"]
 PLAIN = ["the", "film", "a", "plot", "and", "its", "actors", "were", "in", "this", "story", "of", "one", "summer"]
@@ -31,6 +34,13 @@ def write_imdb(root: Path, *, train: int = 60, test: int = 30, unsup: int = 20) 
     for position in range(unsup):
         (folder / f"{position}_0.txt").write_text(make_review("pos", generator), encoding="utf-8")
     return root / "aclImdb"
+
+
+def write_excluded(folder: Path) -> Path:
+    """Add the reviews that the project's configurations leave out; each holds the word `excluded`."""
+    for place, name in enumerate(read_names(CONFIGS / "excluded_reviews.txt")):
+        (folder / name).write_text(f"excluded {place}", encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="session")

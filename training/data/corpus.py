@@ -23,6 +23,31 @@ class LabelledTexts:
 
 
 @dataclass(frozen=True, slots=True)
+class Excluded:
+    """Texts that were left out of a corpus.
+
+    Attributes:
+        file: name of the file that names them.
+        names: the names in it.
+        labelled: how many texts of `train` were left out: those that are named, and their duplicates.
+        unlabelled: how many of `unlabelled`.
+    """
+
+    file: str
+    names: tuple[str, ...]
+    labelled: int
+    unlabelled: int
+
+    def facts(self) -> dict[str, str | int]:
+        """Return what a card says of it."""
+        return {"file": self.file, "train": self.labelled, "unlabelled": self.unlabelled}
+
+    def described(self) -> str:
+        """Return a line that says what was left out."""
+        return f"left out as named in {self.file}: {self.labelled:,} of train, {self.unlabelled:,} unlabelled"
+
+
+@dataclass(frozen=True, slots=True)
 class Corpus:
     """Data to train and test on.
 
@@ -33,6 +58,8 @@ class Corpus:
         test: texts that are measured once.
         unlabelled: further texts, for word vectors.
         notes: what to tell of the rows that were read, such as those left out.
+        names: of the texts of `train`, then of `unlabelled`; empty where texts have none.
+        excluded: what `leave_out` left out.
     """
 
     source: str
@@ -41,6 +68,8 @@ class Corpus:
     test: LabelledTexts
     unlabelled: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+    names: tuple[str, ...] = field(default=())
+    excluded: Excluded | None = None
 
     def all_labelled(self) -> LabelledTexts:
         """Return the texts to learn from and those of the test set."""
@@ -54,6 +83,11 @@ class Corpus:
             for text in part.texts:
                 digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         return digest.hexdigest()[:16]
+
+
+def text_key(text: str) -> bytes:
+    """Return a key that is equal for texts that differ in case and white space alone."""
+    return hashlib.blake2b(" ".join(text.lower().split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def label_counts(labels: Iterable[int], names: Sequence[str]) -> dict[str, int]:

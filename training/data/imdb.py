@@ -27,7 +27,7 @@ def load_imdb(path: Path) -> Corpus:
             continue
         if steps[1] in ("neg", "pos", "unsup"):
             try:
-                parts.setdefault((steps[0], steps[1]), []).append((steps[2], content.decode("utf-8")))
+                parts.setdefault((steps[0], steps[1]), []).append(("/".join(steps), content.decode("utf-8")))
             except UnicodeDecodeError as error:
                 raise DataError(f"{path}: {name}: expected UTF-8. {error}.") from error
     missing = [
@@ -46,7 +46,8 @@ def load_imdb(path: Path) -> Corpus:
         )
         for split in ("train", "test")
     )
-    return Corpus("IMDB", tuple(IMDB_LABELS.values()), train, test, texts.get(("train", "unsup"), ()))
+    names = tuple(name for label in (*IMDB_LABELS, "unsup") for name, _ in sorted(parts.get(("train", label), [])))
+    return Corpus("IMDB", tuple(IMDB_LABELS.values()), train, test, texts.get(("train", "unsup"), ()), names=names)
 
 
 def _files_of_folder(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -1,6 +1,5 @@
 """Split labelled texts, so that no held-out text is learned from."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from training import DataError
-from training.data.corpus import Corpus, LabelledTexts, label_counts
+from training.data.corpus import Corpus, LabelledTexts, label_counts, text_key
 
 _LABELS_SHOWN = 5
 
@@ -41,15 +40,15 @@ def split_corpus(corpus: Corpus, *, validation_share: float, seed: int) -> Split
         train, validation = split_texts(corpus.train, corpus.label_names, validation_share, seed, Path(corpus.source))
     else:
         train, validation = corpus.train, corpus.train.take(np.arange(0))
-    test_keys = {_key(text) for text in corpus.test.texts}
-    held_out = test_keys | {_key(text) for text in validation.texts}
-    train_keys = [_key(text) for text in train.texts]
+    test_keys = {text_key(text) for text in corpus.test.texts}
+    held_out = test_keys | {text_key(text) for text in validation.texts}
+    train_keys = [text_key(text) for text in train.texts]
     kept = np.array([i for i, key in enumerate(train_keys) if key not in held_out], dtype=np.int64)
-    unlabelled = tuple(text for text in corpus.unlabelled if _key(text) not in held_out)
+    unlabelled = tuple(text for text in corpus.unlabelled if text_key(text) not in held_out)
     left_out = {
         "train_in_test": sum(key in test_keys for key in train_keys),
         "train_in_validation_or_test": len(train) - len(kept),
-        "validation_in_test": sum(_key(text) in test_keys for text in validation.texts),
+        "validation_in_test": sum(text_key(text) in test_keys for text in validation.texts),
         "unlabelled_in_validation_or_test": len(corpus.unlabelled) - len(unlabelled),
         "twice_in_train": len(train_keys) - len(set(train_keys)),
         "twice_in_test": len(corpus.test) - len(test_keys),
@@ -77,8 +76,3 @@ def split_texts(
             f"Labels with the fewest texts: {fewest}. Add texts, or leave out rare labels."
         ) from error
     return whole.take(np.sort(first)), whole.take(np.sort(second))
-
-
-def _key(text: str) -> bytes:
-    """Return a key that is equal for texts that differ in case and white space alone."""
-    return hashlib.blake2b(" ".join(text.lower().split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()
