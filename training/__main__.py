@@ -1,4 +1,4 @@
-"""Command line: python -m training train | evaluate | compare | export."""
+"""Command line: python -m training train | evaluate | compare | probe | export."""
 
 import json
 import logging
@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from models.bundle.amend import amend_card
 from models.bundle.replacement import check_place
 from models.bundle.store import BundleError, export_bundle
 from models.tables.errors import TableError
@@ -27,6 +28,8 @@ from training.data.load import load_corpus
 from training.measuring.evaluate import Evaluation, evaluate
 from training.measuring.terminal import print_evaluations, print_warnings
 from training.progress import ConsoleProgress
+from training.robustness.probe import probe
+from training.robustness.terminal import print_robustness
 from training.run import train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train and measure bundles.")
@@ -134,6 +137,37 @@ def compare_command(
     """Measure several bundles on the same test set, or on a whole table."""
     corpus = _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict, whole=whole)
     _measure(bundles, corpus, whole, _renamed(map_ or []), json_file)
+
+
+@app.command("probe")
+def probe_command(
+    bundles: Annotated[list[Path], typer.Argument(help="Folders of bundles with two labels.")],
+    positive: Annotated[
+        str | None, typer.Option(help="The positive label; default: the one named positive, pos or 1.")
+    ] = None,
+    pairs: Annotated[
+        list[Path] | None, typer.Option(help="Also measure on this file of counterfactual pairs; repeatable.")
+    ] = None,
+    sentences: Annotated[
+        list[Path] | None, typer.Option(help="Also measure on this file of labelled texts; repeatable.")
+    ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Write the figures into the cards; the versions of the bundles change.")
+    ] = False,
+    json_file: Json = None,
+) -> None:
+    """Measure how bundles read negation, names, pronouns and apostrophes, short texts and long ones."""
+    measured = []
+    for path in bundles:
+        with console.status(Text(f"probing {path}")):
+            card, figures = probe(path, positive=positive, pairs=pairs or (), sentences=sentences or ())
+            if save:
+                card = amend_card(path, robustness=figures)
+        measured.append((card, figures))
+    print_robustness(Console(), [(f"{card.name} {card.version}", figures) for card, figures in measured])
+    if json_file is not None:
+        document = [{"bundle": card.name, "version": card.version, **figures} for card, figures in measured]
+        json_file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 @app.command("export")

@@ -50,6 +50,8 @@ class BundleCard(BaseModel):
     training: dict[str, Any]
     metrics: dict[str, Any]
     faithfulness: dict[str, Any]
+    robustness: dict[str, Any] = Field(default_factory=dict)
+    """Figures of `python -m training probe --save`; empty if nobody measured them, and in older bundles."""
     libraries: dict[str, str]
     files: dict[str, str]
     without_onnx: str | None = None

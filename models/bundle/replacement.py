@@ -5,6 +5,9 @@ import errno
 import os
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from models.bundle.card import CARD_FILE
@@ -28,6 +31,22 @@ def check_place(path: Path, *, replace: bool) -> None:
             )
     elif path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise BundleError(f"{path}: a bundle is written to a new, an empty or a bundle's folder. Found other things.")
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Make an empty folder on the file system of `path`, which is deleted afterwards unless it was moved."""
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as scratch:
+        partial = Path(scratch) / "bundle"
+        partial.mkdir()
+        yield partial
+
+
+def copy_files(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Copy the files `names`, given by their paths inside `source`, to `target`."""
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / name, target / name)
 
 
 def replace_folder(new: Path, place: Path) -> None:

@@ -12,9 +12,8 @@ A bundle is written beside its place and moved into it in one step, so that a cr
 """
 
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +35,7 @@ from models.bundle.parts import (
     read_bundle_parts,
 )
 from models.bundle.probe import PROBE_FILE, Probe, make_probe, read_probe
-from models.bundle.replacement import check_place, replace_folder
+from models.bundle.replacement import check_place, copy_files, folder_beside, replace_folder
 from models.bundle.verification import BundleError
 from models.bundle.weights import read_weights
 from models.classifier import EMBEDDING, HEAD, without_cudnn
@@ -89,7 +88,7 @@ def save_bundle(
     check_place(path, replace=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = MECHANISMS[config.mechanism]
-    with _folder_beside(path) as partial:
+    with folder_beside(path) as partial:
         model.save(partial / MODEL_FILE)
         (partial / TOKENIZER_FILE).write_text(tokenizer.to_json(), encoding="utf-8")
         if report is not None:
@@ -153,25 +152,14 @@ def export_bundle(path: Path) -> BundleCard:
     """
     bundle = load_bundle(path)
     path = path.resolve()
-    with _folder_beside(path) as partial:
-        for name in bundle.card.files:
-            (partial / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path / name, partial / name)
+    with folder_beside(path) as partial:
+        copy_files(path, partial, bundle.card.files)
         values = bundle.card.model_dump(mode="json", exclude={"version", "files"})
         card = _add_engines(partial, values, bundle.model, place=path, onnx=True)
         if card.without_onnx:
             raise BundleError(f"{path}: cannot be exported to ONNX: {card.without_onnx}")
         replace_folder(partial, path)
     return card
-
-
-@contextmanager
-def _folder_beside(path: Path) -> Iterator[Path]:
-    """Make an empty folder on the file system of `path`, which is deleted afterwards unless it was moved."""
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as scratch:
-        partial = Path(scratch) / "bundle"
-        partial.mkdir()
-        yield partial
 
 
 def _add_engines(folder: Path, values: dict[str, Any], model: keras.Model, *, place: Path, onnx: bool) -> BundleCard:
