@@ -19,7 +19,7 @@ from models.calibration import probabilities
 from service.client import HeedClient
 from service.client.answers import Prediction
 from training.batches import for_prediction, predict_logits
-from training.data.load import load_corpus
+from training.data.load import load_test
 
 BATCH = 64
 
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     given = parser.parse_args()
 
-    test = load_corpus(given.data).test
+    test = load_test(given.data)
     chosen = test.take(first_of_both_labels(test.labels, given.reviews))
     bundle = load_bundle(given.bundle)
     ids = [bundle.tokenizer.encode(text, bundle.card.max_tokens).ids for text in chosen.texts]

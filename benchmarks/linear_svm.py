@@ -13,14 +13,15 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
-from training.data.load import load_corpus
+from training.data.load import load_corpus, load_test
 
 
 def main() -> None:
     """Train and print the test accuracy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    corpus = load_corpus(parser.parse_args().data)
+    data = parser.parse_args().data
+    corpus, test = load_corpus(data), load_test(data)
     for longest in (2, 3):
         started = time.monotonic()
         classifier = make_pipeline(
@@ -28,7 +29,7 @@ def main() -> None:
             LinearSVC(random_state=1),
         )
         classifier.fit(corpus.train.texts, corpus.train.labels)
-        accuracy = classifier.score(corpus.test.texts, corpus.test.labels)
+        accuracy = classifier.score(test.texts, test.labels)
         seconds = time.monotonic() - started
         print(f"words up to {longest} in a row: test accuracy {accuracy:.4f}, {seconds:.0f} s", flush=True)
 

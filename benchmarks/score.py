@@ -39,7 +39,7 @@ from service.scoring.columns import Added
 from service.scoring.forward import Scorer
 from service.scoring.run import Job, score
 from service.settings import Settings
-from training.data.load import load_corpus
+from training.data.load import load_test
 
 PARTS = ("speed", "memory", "kills")
 MOST_GROWTH = 0.02
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the speed part")
     parser.add_argument("--folder", type=Path, help="folder for temporary files")
     given = parser.parse_args()
-    reviews = load_corpus(given.data).test.texts
+    reviews = load_test(given.data).texts
     good = True
     with TemporaryDirectory(dir=given.folder) as scratch:
         folder = Path(scratch)

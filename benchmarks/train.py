@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.records import Records
-from training.data.corpus import Corpus
-from training.data.load import load_corpus
+from training.data.corpus import Corpus, LabelledTexts
+from training.data.load import load_corpus, load_test
 
 ROOT = Path(__file__).parents[1]
 LEAST_TIMES = 3.0
@@ -72,7 +72,8 @@ def main() -> None:
     records, fingerprint = Records(given.out), corpus.fingerprint()
     if given.alone:
         name, seed = given.parts[0], given.seeds[0]
-        records.write(f"{name}-{seed}", _subject(name, seed, given, fingerprint), _train(name, corpus, seed, given))
+        figures = _train(name, corpus, load_test(given.data), seed, given)
+        records.write(f"{name}-{seed}", _subject(name, seed, given, fingerprint), figures)
         return
     del corpus
     found: dict[str, list[dict[str, Any]]] = {}
@@ -81,9 +82,9 @@ def main() -> None:
             subject = _subject(name, seed, given, fingerprint)
             if records.read(f"{name}-{seed}", subject) is None:
                 _train_alone(name, seed, given)
-            figures = records.read(f"{name}-{seed}", subject)
-            if figures is not None:
-                found.setdefault(name, []).append(figures)
+            kept = records.read(f"{name}-{seed}", subject)
+            if kept is not None:
+                found.setdefault(name, []).append(kept)
     print(table(found))
     ours = [times_of(name, found) for name in found if PARTS[name].trainer == "ours"]
     most = max((times for times in ours if times is not None), default=None)
@@ -129,15 +130,15 @@ def _train_alone(name: str, seed: int, given: argparse.Namespace) -> None:
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 
-def _train(name: str, corpus: Corpus, seed: int, given: argparse.Namespace) -> dict[str, Any]:
+def _train(name: str, corpus: Corpus, test: LabelledTexts, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     part = PARTS[name]
     if part.trainer == "ours":
         from benchmarks.trainers import ours
 
-        return ours.train(name, corpus, seed)
+        return ours.train(name, corpus, test, seed)
     from benchmarks.trainers.reviews import tokenized
 
-    reviews = tokenized(corpus)
+    reviews = tokenized(corpus.train, test)
     if part.trainer == "keras":
         from benchmarks.trainers import plain_keras
 

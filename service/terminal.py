@@ -54,8 +54,9 @@ def print_bundles(console: Console, found: Sequence[FoundBundle]) -> None:
         justify: Literal["left", "right"] = "right" if heading in ("tokens", "accuracy") else "left"
         table.add_column(heading, justify=justify, no_wrap=heading != "labels")
     for card in (each.card for each in found if each.card is not None):
-        test = card.metrics.get("test")
-        accuracy = test.get("accuracy") if isinstance(test, dict) else None
+        measured = card.metrics.get(card.measured_on)
+        accuracy = measured.get("accuracy") if isinstance(measured, dict) else None
+        part = "" if card.measured_on == "test" else f" ({card.measured_on})"
         table.add_row(
             Text(card.name),
             card.version,
@@ -63,7 +64,7 @@ def print_bundles(console: Console, found: Sequence[FoundBundle]) -> None:
             card.mechanism,
             card.attention_is,
             str(card.max_tokens),
-            f"{accuracy:.3f}" if isinstance(accuracy, float) else "",
+            f"{accuracy:.3f}{part}" if isinstance(accuracy, float) else "",
         )
     console.print(table)
     for each in found:

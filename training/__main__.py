@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from models.bundle.amend import amend_card
+from models.bundle.looks import LOOKS_FILE
 from models.bundle.replacement import check_place
 from models.bundle.store import BundleError, export_bundle
 from models.tables.errors import TableError
@@ -22,9 +23,9 @@ from models.tables.table import Spelling
 from training import DataError, TrainingError, auto
 from training.checkpoint import check_work_folder, how_to_resume
 from training.config import read_config
-from training.data.corpus import Corpus
+from training.data.corpus import Corpus, LabelledTexts
 from training.data.download import IMDB_DIGESTS, IMDB_URL, download
-from training.data.load import load_corpus
+from training.data.load import load_corpus, load_test
 from training.measuring.evaluate import Evaluation, evaluate
 from training.measuring.terminal import print_evaluations, print_warnings
 from training.progress import ConsoleProgress
@@ -48,7 +49,11 @@ Delimiter = Annotated[
 NoQuotes = Annotated[bool, typer.Option("--no-quotes", help="Quotes in your table are part of the text.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at a row without text or label, which is else left out.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
-All = Annotated[bool, typer.Option("--all", help="Measure on all labelled texts, not on the test set alone.")]
+All = Annotated[bool, typer.Option("--all", help="Measure on all labelled texts but for the test part of IMDB.")]
+Test = Annotated[
+    bool,
+    typer.Option("--test", help="Measure on the test part of IMDB, and log the look in looks.jsonl of the bundle."),
+]
 Map = Annotated[
     list[str] | None, typer.Option("--map", help="LABEL=NAME: the bundle's name of a label of the data; repeatable.")
 ]
@@ -83,7 +88,7 @@ def train_command(
     work = out.parent / f".{out.name}.training"
     check_place(out, replace=replace)
     check_work_folder(work, resume=resume, restart=restart)
-    corpus = _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict)
+    corpus = _corpus(_data(data), text_column, label_column, encoding, delimiter, no_quotes, strict)
     if settings is None:
         settings, why = auto.choose(corpus, changes)
         for line in why:
@@ -96,7 +101,7 @@ def train_command(
             raise typer.Exit(130) from None
         except OSError as error:  # such as a full disk
             raise TrainingError(f"{error}. {how_to_resume(work)}".strip()) from error
-    print_evaluations(Console(), [Evaluation.of_card(out, card)], over="Test set")
+    print_evaluations(Console(), [Evaluation.of_card(out, card)])
     _say(f"Saved {out} (version {card.version}), with a report in {out / 'report' / 'report.html'}.")
     print_warnings(console, card.warnings)
 
@@ -111,13 +116,14 @@ def evaluate_command(
     delimiter: Delimiter = None,
     no_quotes: NoQuotes = False,
     strict: Strict = False,
+    test: Test = False,
     whole: All = False,
     map_: Map = None,
     json_file: Json = None,
 ) -> None:
-    """Measure a bundle on the test set, or on a whole table."""
-    corpus = _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict, whole=whole)
-    _measure([bundle], corpus, whole, _renamed(map_ or []), json_file)
+    """Measure a bundle on its validation part of IMDB, on the test part of a table, or on a whole table."""
+    options = (text_column, label_column, encoding, delimiter, no_quotes, strict, test, whole, map_, json_file)
+    compare_command([bundle], data, *options)
 
 
 @app.command("compare")
@@ -130,13 +136,21 @@ def compare_command(
     delimiter: Delimiter = None,
     no_quotes: NoQuotes = False,
     strict: Strict = False,
+    test: Test = False,
     whole: All = False,
     map_: Map = None,
     json_file: Json = None,
 ) -> None:
-    """Measure several bundles on the same test set, or on a whole table."""
+    """Measure several bundles, as `evaluate` does one."""
+    if test and whole:
+        raise DataError("Expected --test or --all. Received both.")
+    data = _data(data)
     corpus = _corpus(data, text_column, label_column, encoding, delimiter, no_quotes, strict, whole=whole)
-    _measure(bundles, corpus, whole, _renamed(map_ or []), json_file)
+    test_part = corpus.test
+    if test and test_part is None:
+        with console.status(Text(f"reading the test part of {data}")):
+            test_part = load_test(data)
+    _measure(bundles, corpus, test_part if test else None, whole, _renamed(map_ or []), json_file)
 
 
 @app.command("probe")
@@ -179,8 +193,14 @@ def export_command(bundles: Annotated[list[Path], typer.Argument(help="Folders o
         _say(f"Saved {path} (version {card.version}), with a model for HEED_ENGINE=onnx.")
 
 
+def _data(data: Path | None) -> Path:
+    """Return where the data are; IMDB is downloaded if they are not given."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return data or download(IMDB_URL, cache / "heed" / "aclImdb_v1.tar.gz", IMDB_DIGESTS)
+
+
 def _corpus(
-    data: Path | None,
+    data: Path,
     text_column: str,
     label_column: str,
     encoding: str | None,
@@ -190,9 +210,6 @@ def _corpus(
     *,
     whole: bool = False,
 ) -> Corpus:
-    if data is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        data = download(IMDB_URL, cache / "heed" / "aclImdb_v1.tar.gz", IMDB_DIGESTS)
     spelling = Spelling.of_options(encoding, delimiter, no_quotes)
     with console.status(Text(f"reading {data}")):
         corpus = load_corpus(
@@ -210,17 +227,34 @@ def _renamed(pairs: list[str]) -> dict[str, str]:
     return dict((pair.split("=", 1)) for pair in pairs)
 
 
-def _measure(bundles: list[Path], corpus: Corpus, whole: bool, renamed: dict[str, str], json_file: Path | None) -> None:
+def _measure(
+    bundles: list[Path],
+    corpus: Corpus,
+    test: LabelledTexts | None,
+    whole: bool,
+    renamed: dict[str, str],
+    json_file: Path | None,
+) -> None:
     evaluations = []
     for path in bundles:
         with console.status(Text(f"measuring {path}")):
-            evaluations.append(evaluate(path, corpus, whole=whole, renamed=renamed))
-    print_evaluations(Console(), evaluations, over="All rows" if whole else "Test set")
+            evaluations.append(evaluate(path, corpus, test=test, whole=whole, renamed=renamed))
+    looks = [] if test is None else [one.log_look() for one in evaluations]  # before anybody sees the figures
+    print_evaluations(Console(), evaluations)
     for one in evaluations:
         if whole and one.same_data:
             _say(f"{one.path}: trained on most of these texts, so the figures are too good.")
         elif not whole and not one.same_data:
             _say(f"{one.path}: trained on other data, so its card differs. --all measures on all labelled texts.")
+        if "texts_in_train" in one.metrics:
+            _say(
+                f"{one.path}: {one.metrics['texts_in_train']:,} of the texts are among those to learn from; accuracy "
+                f"{one.metrics['accuracy_of_others']:.4f} without them."
+            )
+    for one, number in zip(evaluations, looks, strict=False):
+        _say(f"{one.path}: look {number} at a test part, kept in {LOOKS_FILE}.")
+    if len({one.fingerprint for one in evaluations}) > 1:
+        _say("Each bundle was measured on the validation part that its own training held out. --test compares them.")
     if json_file is not None:
         json_file.write_text(json.dumps([one.to_dict() for one in evaluations], indent=2) + "\n", encoding="utf-8")
 

@@ -83,7 +83,7 @@ def choose(corpus: Corpus, overrides: Sequence[str] = ()) -> tuple[TrainConfig, 
     kept, buckets = _table_size(corpus, longest, min_count)
     values: dict[str, Any] = {
         "name": NAME,
-        "data": {"max_words": MAX_WORDS, "max_tokens": MAX_TOKENS, "validation_share": _validation_share(facts.texts)},
+        "data": {"max_words": MAX_WORDS, "max_tokens": MAX_TOKENS, "validation_share": _validation_share(corpus)},
         "ngrams": {"min_count": min_count, "start_attention": 0.3, "attention_rate": attention_rate, "pull": 1e-6},
         "model": {
             "encoder": "none",
@@ -106,9 +106,14 @@ def choose(corpus: Corpus, overrides: Sequence[str] = ()) -> tuple[TrainConfig, 
     return as_config(values, overrides, source=NAME), why
 
 
-def _validation_share(texts: int) -> float:
-    """Return a tenth, or less where that is more than 200 texts, but at least a fiftieth."""
-    return round(min(0.1, max(0.02, (VALIDATION + 1) / texts)), 4)
+def _validation_share(corpus: Corpus) -> float:
+    """Return a tenth, or less where that is more than 200 texts, but at least a fiftieth.
+
+    A fifth where there is no test part, so that validation measures too.
+    """
+    if corpus.test is None:
+        return 0.2
+    return round(min(0.1, max(0.02, (VALIDATION + 1) / len(corpus.train))), 4)
 
 
 def _table_size(corpus: Corpus, longest: int, min_count: int) -> tuple[int, int]:

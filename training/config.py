@@ -24,6 +24,7 @@ class DataConfig(_Section):
     """Splitting and tokenizing."""
 
     validation_share: float = Field(0.1, gt=0, lt=1, description="share of train held out for validation")
+    split_seed: int = Field(1, ge=0, description="decides which texts are held out, the same ones for every `seed`")
     fewest_validation: int = Field(
         200, ge=0, description="cross-validate instead where validation would hold fewer texts; 0: never"
     )

@@ -45,7 +45,7 @@ def cross_validate(
         build: returns a model to train on given texts.
         progress: receives messages and steps.
     """
-    folds = assign_folds(texts.labels, config.data.folds, config.seed)
+    folds = assign_folds(texts.labels, config.data.folds, config.data.split_seed)
     several = int(folds.max()) + 1
     logits = np.zeros((sum(phase.epochs for phase in config.phases), len(folds), len(label_names)), np.float32)
     for fold in range(several):

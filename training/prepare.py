@@ -9,8 +9,9 @@ import numpy as np
 from models.tokenizer import Tokenizer
 from training.batches import EncodedTexts, encode_texts
 from training.config import TrainConfig
-from training.data.corpus import Corpus
+from training.data.corpus import Corpus, LabelledTexts
 from training.data.splits import Splits, split_corpus
+from training.folds import assign_folds
 from training.measuring.baselines import measure_baselines
 from training.progress import Progress
 from training.vectors import coverage_of, read_vectors, train_vectors
@@ -18,16 +19,33 @@ from training.vectors import coverage_of, read_vectors, train_vectors
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A corpus that is split and tokenized, with its word vectors if any, and the baselines for it."""
+    """A corpus that is split and tokenized, with its word vectors if any, and the baselines for it.
+
+    Attributes:
+        validation: empty where the run is cross-validated.
+        test: None where the corpus has no test part of its own.
+    """
 
     splits: Splits
     tokenizer: Tokenizer
     vectors: np.ndarray | None  # float32[vocabulary, embedding_dim]
     train: EncodedTexts
     validation: EncodedTexts
-    test: EncodedTexts
-    baselines: dict[str, Any]  # their figures on the test set
+    test: EncodedTexts | None
+    baselines: dict[str, Any]  # their figures on the texts that are measured
     coverage: dict[str, Any] | None = None  # of pretrained vectors
+
+    @property
+    def measured(self) -> tuple[str, LabelledTexts, EncodedTexts]:
+        """Return the part that a run is measured on, and its texts.
+
+        It is test, or validation where there is no test part, or train where its folds take the place of validation.
+        """
+        if self.splits.test is not None and self.test is not None:
+            return "test", self.splits.test, self.test
+        if len(self.splits.validation):
+            return "validation", self.splits.validation, self.validation
+        return "train", self.splits.train, self.train
 
 
 def prepare(config: TrainConfig, corpus: Corpus, *, vectors_file: Path, progress: Progress) -> Prepared:
@@ -44,15 +62,13 @@ def prepare(config: TrainConfig, corpus: Corpus, *, vectors_file: Path, progress
     share = config.data.validation_share
     if share * len(corpus.train) < config.data.fewest_validation:
         share = 0.0  # cross-validation follows
-    splits = split_corpus(corpus, validation_share=share, seed=config.seed)
+    splits = split_corpus(corpus, validation_share=share, seed=config.data.split_seed)
     if corpus.excluded is not None:
         progress.say(corpus.excluded.described())
     progress.say(_describe(splits))
     tokenizer = Tokenizer.fit(splits.train.texts, max_words=config.data.max_words)
-    train, validation, test = (
-        encode_texts(tokenizer, part.texts, part.labels, config.data.max_tokens)
-        for part in (splits.train, splits.validation, splits.test)
-    )
+    train, validation = (_encode(tokenizer, part, config) for part in (splits.train, splits.validation))
+    test = None if splits.test is None else _encode(tokenizer, splits.test, config)
     architecture = config.classifier(vocabulary_size=tokenizer.vocabulary_size, labels=len(corpus.label_names))
     vectors = coverage = None
     if config.vectors and config.vectors.file is not None:
@@ -74,15 +90,21 @@ def prepare(config: TrainConfig, corpus: Corpus, *, vectors_file: Path, progress
         np.save(partial, vectors)
         partial.rename(vectors_file)
     progress.say("measuring the baselines")
-    baselines = measure_baselines(splits.train, splits.test, corpus.label_names)
+    held_out, folds = splits.validation if splits.test is None else splits.test, None
+    if not len(held_out):
+        folds = assign_folds(splits.train.labels, config.data.folds, config.data.split_seed)
+    baselines = measure_baselines(splits.train, held_out, corpus.label_names, folds)
     return Prepared(splits, tokenizer, vectors, train, validation, test, baselines, coverage)
 
 
+def _encode(tokenizer: Tokenizer, part: LabelledTexts, config: TrainConfig) -> EncodedTexts:
+    return encode_texts(tokenizer, part.texts, part.labels, config.data.max_tokens)
+
+
 def _describe(splits: Splits) -> str:
-    left_out = splits.left_out
-    return (
-        f"train {len(splits.train):,}, validation {len(splits.validation):,}, test {len(splits.test):,}, "
-        f"unlabelled {len(splits.unlabelled):,}; left out as duplicates of validation or test texts: "
-        f"{left_out['train_in_validation_or_test']} of train ({left_out['train_in_test']} of test), "
-        f"{left_out['unlabelled_in_validation_or_test']} unlabelled"
-    )
+    sizes = [f"train {len(splits.train):,}", f"validation {len(splits.validation):,}"]
+    if splits.test is not None:
+        sizes.append(f"test {len(splits.test):,}")
+    sizes.append(f"unlabelled {len(splits.unlabelled):,}")
+    left_out = [f"{count:,} {where.replace('_', ' ')}" for where, count in splits.left_out.items()]
+    return f"{', '.join(sizes)}; duplicates: {', '.join(left_out)}"

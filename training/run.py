@@ -14,12 +14,12 @@ from models.calibration import fit_temperature, probabilities
 from models.classifier import EMBEDDING, build_classifier
 from models.config import ClassifierConfig
 from models.explain import faithfulness
-from models.tokenizer import RULES
+from models.tokenizer import RULES, Tokenizer
 from training.batches import EncodedTexts, for_prediction, predict_logits, predict_tokens
 from training.checkpoint import CHECKPOINT_FILE, VECTORS_FILE, Checkpoint, open_work_folder
 from training.config import TrainConfig
-from training.data.corpus import Corpus, label_counts
-from training.data.exclusion import leave_out
+from training.data.corpus import Corpus, LabelledTexts, label_counts
+from training.data.exclusion import EXCLUDED_FILE, leave_out
 from training.data.splits import Splits
 from training.fit import Fit, label_weights
 from training.folds import OutOfFold, cross_validate
@@ -73,24 +73,27 @@ def train(
     # Split, tokenize, measure baselines, train word vectors.
     if prepared is None:
         prepared = prepare(config, corpus, vectors_file=work / VECTORS_FILE, progress=progress)
-    tokenizer, test = prepared.tokenizer, prepared.test
+    tokenizer = prepared.tokenizer
+    part, texts, encoded = prepared.measured
 
     # Build and fit the classifier.
     architecture = config.classifier(vocabulary_size=tokenizer.vocabulary_size, labels=len(corpus.label_names))
     fitted = _fit(config, architecture, corpus.label_names, prepared, work, resume=resume, progress=progress)
 
-    # Calibrate on validation, then measure on the test set, once.
+    # Calibrate on validation, then measure: on a test part of the corpus' own, once, or else on validation.
     forward = for_prediction(fitted.model)
     temperature = fit_temperature(fitted.logits, fitted.labels)
-    scores = probabilities(predict_logits(forward, test.ids), temperature)  # [texts, labels]
+    held_out = probabilities(fitted.logits, temperature)  # [texts, labels]
+    scores = held_out if prepared.test is None else probabilities(predict_logits(forward, encoded.ids), temperature)
+    figures = measure(scores, encoded.labels) | measure_labels(scores, encoded.labels, corpus.label_names)
     progress.say("measuring the faithfulness of the weights")
-    trust = _faithfulness(forward, test, temperature, config.seed)
+    trust = {"part": part} | _faithfulness(forward, encoded, temperature, config.seed)
     metrics = {
-        "validation": measure(probabilities(fitted.logits, temperature), fitted.labels),
-        "test": measure(scores, test.labels) | measure_labels(scores, test.labels, corpus.label_names),
+        "validation": measure(held_out, fitted.labels),
+        "validation" if prepared.test is None else "test": figures,
         "baselines": prepared.baselines,
     }
-    rows = label_counts([*corpus.train.labels, *corpus.test.labels], corpus.label_names)
+    rows = label_counts(corpus.all_labelled().labels, corpus.label_names)
     warnings = find_warnings(metrics, rows, trust)
     data = _describe_data(corpus, prepared.splits, identity["data"])
 
@@ -105,10 +108,12 @@ def train(
         warnings=warnings,
         data=data,
         history=fitted.history,
-        bins=reliability(scores, test.labels),
-        examples=_pick_examples(corpus, prepared, scores, forward),
+        bins=reliability(scores, encoded.labels),
+        examples=_pick_examples(texts, encoded, tokenizer, corpus.label_names, scores, forward),
     )
     write_report(folder, report)
+    if corpus.excluded is not None:
+        (folder / EXCLUDED_FILE).write_text("\n".join(corpus.excluded.names) + "\n", encoding="utf-8")
     card = save_bundle(
         out,
         model=fitted.model,
@@ -203,11 +208,11 @@ def _fit(
     return _Fitted(model, history, out_of_fold.logits, train.labels, seconds)
 
 
-def _faithfulness(forward: keras.Model, test: EncodedTexts, temperature: float, seed: int) -> dict[str, Any]:
-    """Measure how faithful weights and contributions are, on test texts drawn by `seed`."""
-    readable = np.flatnonzero(test.lengths > 0)
+def _faithfulness(forward: keras.Model, texts: EncodedTexts, temperature: float, seed: int) -> dict[str, Any]:
+    """Measure how faithful weights and contributions are, on texts drawn by `seed`."""
+    readable = np.flatnonzero(texts.lengths > 0)
     drawn = np.random.default_rng(seed).permutation(readable)[:FAITHFULNESS_TEXTS]
-    ids = [test.ids[position] for position in drawn]
+    ids = [texts.ids[position] for position in drawn]
     rankings: dict[str, list[np.ndarray]] = {}
     for one in ids:
         outputs = predict_tokens(forward, one)
@@ -222,9 +227,15 @@ def _faithfulness(forward: keras.Model, test: EncodedTexts, temperature: float, 
     )
 
 
-def _pick_examples(corpus: Corpus, prepared: Prepared, scores: np.ndarray, forward: keras.Model) -> list[Example]:
-    """Pick test texts of readable length, spread over the range of confidence, right and wrong ones alike."""
-    texts, encoded = prepared.splits.test, prepared.test
+def _pick_examples(
+    texts: LabelledTexts,
+    encoded: EncodedTexts,
+    tokenizer: Tokenizer,
+    label_names: tuple[str, ...],
+    scores: np.ndarray,
+    forward: keras.Model,
+) -> list[Example]:
+    """Pick texts of readable length, spread over the range of confidence, right and wrong ones alike."""
     readable = np.flatnonzero((encoded.lengths >= 40) & (encoded.lengths <= 120))
     candidates = readable if len(readable) >= EXAMPLES else np.flatnonzero(encoded.lengths > 0)
     ranked = candidates[np.argsort(scores[candidates, -1], kind="stable")]
@@ -236,10 +247,10 @@ def _pick_examples(corpus: Corpus, prepared: Prepared, scores: np.ndarray, forwa
         examples.append(
             Example(
                 text=texts.texts[position],
-                truth=corpus.label_names[texts.labels[position]],
-                label=corpus.label_names[winner],
+                truth=label_names[texts.labels[position]],
+                label=label_names[winner],
                 probability=float(scores[position, winner]),
-                encoding=prepared.tokenizer.encode(texts.texts[position], len(encoded.ids[position])),
+                encoding=tokenizer.encode(texts.texts[position], len(encoded.ids[position])),
                 weights=outputs["attention"],
                 contributions=outputs.get("contributions"),
             )
@@ -253,7 +264,7 @@ def _describe_data(corpus: Corpus, splits: Splits, fingerprint: str) -> dict[str
         "fingerprint": fingerprint,
         "train": label_counts(splits.train.labels, corpus.label_names),
         "validation": label_counts(splits.validation.labels, corpus.label_names),
-        "test": label_counts(splits.test.labels, corpus.label_names),
+        **({} if splits.test is None else {"test": label_counts(splits.test.labels, corpus.label_names)}),
         "unlabelled": len(splits.unlabelled),
         "duplicates": splits.left_out,
         **({"excluded": corpus.excluded.facts()} if corpus.excluded else {}),

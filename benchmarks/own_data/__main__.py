@@ -22,7 +22,7 @@ import numpy as np
 from sklearn.metrics import f1_score
 
 from benchmarks.own_data import rivals
-from benchmarks.own_data.tables import TABLES, split
+from benchmarks.own_data.tables import TABLES, split, test_of
 from benchmarks.records import Records
 from training.data.corpus import Corpus
 
@@ -53,7 +53,7 @@ def auto(corpus: Corpus, seed: int) -> np.ndarray:
         out = Path(folder) / "auto"
         train(config, corpus, out, work=Path(folder) / "work", resume=False, progress=_Silent())
         bundle = load_bundle(out)
-    texts = encode_texts(bundle.tokenizer, corpus.test.texts, corpus.test.labels, bundle.card.max_tokens)
+    texts = encode_texts(bundle.tokenizer, test_of(corpus).texts, test_of(corpus).labels, bundle.card.max_tokens)
     predicted: np.ndarray = predict_logits(for_prediction(bundle.model), texts.ids).argmax(axis=1)
     return predicted
 
@@ -69,8 +69,8 @@ def measure(contender: str, table: str, corpus: Corpus, seed: int, out: Path) ->
         ](corpus, seed)
     rarest = int(np.bincount(corpus.train.labels).argmin())
     return {
-        "macro_f1": rivals.macro_f1(corpus.test.labels, predicted),
-        "rare_f1": float(f1_score(corpus.test.labels == rarest, predicted == rarest, zero_division=0)),
+        "macro_f1": rivals.macro_f1(test_of(corpus).labels, predicted),
+        "rare_f1": float(f1_score(test_of(corpus).labels == rarest, predicted == rarest, zero_division=0)),
         "seconds": time.monotonic() - started,
     }
 

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 
+from benchmarks.own_data.tables import test_of
 from benchmarks.serving.contenders import install
 from training.data.corpus import Corpus
 
@@ -25,7 +26,7 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 def majority(corpus: Corpus, seed: int) -> np.ndarray:
     """Predict the most common label, int[test texts]."""
-    return np.full(len(corpus.test), np.bincount(corpus.train.labels).argmax())
+    return np.full(len(test_of(corpus)), np.bincount(corpus.train.labels).argmax())
 
 
 def words(corpus: Corpus, seed: int) -> np.ndarray:
@@ -53,7 +54,7 @@ def _bag(corpus: Corpus, seed: int, vectorizer: TfidfVectorizer) -> np.ndarray:
         return macro_f1(labels[validation], fit(penalty, train).predict(vectors[validation]))
 
     best = fit(max(_PENALTIES, key=on_validation), np.arange(len(labels)))
-    predicted: np.ndarray = best.predict(vectorizer.transform(corpus.test.texts))
+    predicted: np.ndarray = best.predict(vectorizer.transform(test_of(corpus).texts))
     return predicted
 
 
@@ -64,7 +65,7 @@ def spacy(corpus: Corpus, seed: int, language: str, home: Path) -> np.ndarray:
         "seed": seed,
         "labels": [str(place) for place in range(len(corpus.label_names))],
         "train": [list(corpus.train.texts), corpus.train.labels.tolist()],
-        "test": list(corpus.test.texts),
+        "test": list(test_of(corpus).texts),
     }
     done = subprocess.run(
         [str(install(HERE / "requirements.in", home) / "python"), str(HERE / "spacy_textcat.py")],

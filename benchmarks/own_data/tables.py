@@ -84,6 +84,12 @@ def split(corpus: Corpus, seed: int) -> Corpus:
     return Corpus(corpus.source, corpus.label_names, train, test)
 
 
+def test_of(corpus: Corpus) -> LabelledTexts:
+    """Return the test part of a corpus that `split` returned."""
+    assert corpus.test is not None
+    return corpus.test
+
+
 def _corpus(name: str, texts: list[str], labels: list[str]) -> Corpus:
     names = tuple(sorted(set(labels)))
     whole = LabelledTexts(tuple(texts), np.array([names.index(label) for label in labels], np.int32))

@@ -44,9 +44,9 @@ class Workbench:
         subject = {"data": self.data.resolve().name, "bytes": self.data.stat().st_size, "count": REVIEWS}
         kept = records.read("texts", subject)
         if kept is None:
-            from training.data.load import load_corpus  # reads the whole archive, which takes a while
+            from training.data.load import load_test  # reads the whole archive, which takes a while
 
-            texts = load_corpus(self.data).test.texts
+            texts = load_test(self.data).texts
             chosen = np.random.default_rng(_SEED).permutation(len(texts))[:REVIEWS]
             kept = {"texts": [texts[place] for place in chosen.tolist()]}
             records.write("texts", subject, kept)

@@ -11,10 +11,10 @@ import numpy as np
 
 from benchmarks.trainers.stopwatch import GoalReached, Stopwatch
 from models.classifier import EMBEDDING, build_classifier
-from training.batches import predict_logits
+from training.batches import EncodedTexts, encode_texts, predict_logits
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig, read_config
-from training.data.corpus import Corpus
+from training.data.corpus import Corpus, LabelledTexts
 from training.data.exclusion import leave_out
 from training.fit import Fit
 from training.prepare import Prepared, prepare
@@ -22,8 +22,8 @@ from training.prepare import Prepared, prepare
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 
 
-def train(name: str, corpus: Corpus, seed: int) -> dict[str, Any]:
-    """Return the figures of the configuration `name`; word vectors and validation count as training time."""
+def train(name: str, corpus: Corpus, test: LabelledTexts, seed: int) -> dict[str, Any]:
+    """Return the figures of the configuration `name` on `test`; word vectors and validation count as training time."""
     config = read_config(CONFIGS / f"{name}.toml").model_copy(update={"seed": seed})
     keras.utils.set_random_seed(seed)
     corpus = leave_out(corpus, config.data.exclude_file)
@@ -32,7 +32,8 @@ def train(name: str, corpus: Corpus, seed: int) -> dict[str, Any]:
         started = time.monotonic(), time.process_time()
         prepared = prepare(config, corpus, vectors_file=Path(folder) / "vectors.npy", progress=vectors)
         seconds, processor_seconds = time.monotonic() - started[0], time.process_time() - started[1]
-        figures = _fit(config, prepared, Path(folder))
+        encoded = encode_texts(prepared.tokenizer, test.texts, test.labels, config.data.max_tokens)
+        figures = _fit(config, prepared, encoded, Path(folder))
     return {
         **figures,
         "tokenizing_seconds": seconds - vectors.seconds,
@@ -42,7 +43,7 @@ def train(name: str, corpus: Corpus, seed: int) -> dict[str, Any]:
     }
 
 
-def _fit(config: TrainConfig, prepared: Prepared, folder: Path) -> dict[str, Any]:
+def _fit(config: TrainConfig, prepared: Prepared, test: EncodedTexts, folder: Path) -> dict[str, Any]:
     model = build_classifier(config.classifier(vocabulary_size=prepared.tokenizer.vocabulary_size, labels=2))
     if prepared.vectors is not None:
         model.get_layer(EMBEDDING).set_weights([prepared.vectors])
@@ -50,10 +51,10 @@ def _fit(config: TrainConfig, prepared: Prepared, folder: Path) -> dict[str, Any
     logits.compile(jit_compile=False)
 
     def predict(positions: np.ndarray) -> np.ndarray:
-        return predict_logits(logits, [prepared.test.ids[position] for position in positions]).argmax(axis=1)
+        return predict_logits(logits, [test.ids[position] for position in positions]).argmax(axis=1)
 
     batches = -(-len(prepared.train.labels) // config.batch_size)
-    stopwatch = Stopwatch(prepared.test.labels, predict, batches=batches)
+    stopwatch = Stopwatch(test.labels, predict, batches=batches)
     fit = Fit(model, config, prepared.train, prepared.validation, Checkpoint(folder / "checkpoint.npz"))
     with contextlib.suppress(GoalReached):
         fit.run(_BatchProgress(stopwatch), resume=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.tokenizer import Tokenizer
-from training.data.corpus import Corpus
+from training.data.corpus import LabelledTexts
 
 WORDS = 30_000
 LONGEST = 512
@@ -25,16 +25,16 @@ class Reviews:
     processor_seconds: float
 
 
-def tokenized(corpus: Corpus) -> Reviews:
+def tokenized(train: LabelledTexts, test: LabelledTexts) -> Reviews:
     """Tokenize all reviews with a vocabulary from the training reviews."""
     wall, processor = time.monotonic(), time.process_time()
-    tokenizer = Tokenizer.fit(corpus.train.texts, max_words=WORDS)
-    train, test = ([tokenizer.encode(text, LONGEST).ids for text in part.texts] for part in (corpus.train, corpus.test))
+    tokenizer = Tokenizer.fit(train.texts, max_words=WORDS)
+    train_ids, test_ids = ([tokenizer.encode(text, LONGEST).ids for text in part.texts] for part in (train, test))
     return Reviews(
-        train,
-        corpus.train.labels,
-        test,
-        corpus.test.labels,
+        train_ids,
+        train.labels,
+        test_ids,
+        test.labels,
         tokenizer.vocabulary_size,
         time.monotonic() - wall,
         time.process_time() - processor,

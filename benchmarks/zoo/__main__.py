@@ -22,7 +22,7 @@ from benchmarks.zoo.runs import Outcome, Run, train_all
 from benchmarks.zoo.serving import serve_row
 from models.bundle.store import load_bundle, read_card
 from training.data.corpus import LabelledTexts
-from training.data.load import load_corpus
+from training.data.load import load_test
 
 DOCS = Path(__file__).parents[2] / "docs"
 SERVED_TEXTS = 512
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _write_page(figures: dict[str, list[dict[str, Any]]], given: argparse.Namespace) -> None:
-    test = load_corpus(given.data).test
+    test = load_test(given.data)
     first_runs = [Run(row, given.seeds[0]) for row in figures]
     served = _serve(first_runs, test, given)
     _draw(first_runs, test, given)

@@ -150,11 +150,11 @@ def _train(run: Run, out: Path, epochs: int | None) -> dict[str, Any]:
 
 def _figures(bundle: Bundle) -> dict[str, Any]:
     card, model = bundle.card, bundle.model
-    test = card.metrics["test"]
+    measured = card.metrics[card.measured_on]
     return {
-        "accuracy": test["accuracy"],
-        "auc": test["auc"],
-        "ece": test["ece"],
+        "accuracy": measured["accuracy"],
+        "auc": measured["auc"],
+        "ece": measured["ece"],
         "parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
         "parameters_of_attention": sum(
             int(np.prod(weight.shape))
@@ -172,10 +172,11 @@ def _figures(bundle: Bundle) -> dict[str, Any]:
 
 
 def _entropy(bundle: Bundle) -> float:
-    """Return the mean entropy of the token weights over the first test texts, relative to uniform weights."""
+    """Return the mean entropy of the token weights over the first texts held out, relative to uniform weights."""
     forward = for_prediction(bundle.model)
     shares = []
-    for ids in [ids for ids in _prepared.test.ids if len(ids) > 1][:ENTROPY_TEXTS]:
+    _, _, held_out = _prepared.measured
+    for ids in [ids for ids in held_out.ids if len(ids) > 1][:ENTROPY_TEXTS]:
         weights = predict_tokens(forward, ids)["attention"].astype("float64")
         positive = weights[weights > 0]
         shares.append(-(positive * np.log(positive)).sum() / np.log(len(ids)))

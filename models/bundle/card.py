@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.bundle.looks import LOOKS_FILE
 from models.bundle.verification import BundleError, file_hash
 
 FORMAT_VERSION = 1
@@ -69,11 +70,21 @@ class BundleCard(BaseModel):
         return self
 
     @property
+    def measured_on(self) -> Literal["test", "validation"]:
+        """Return the part of the data that the figures of training are of; its metrics are under this name."""
+        return measured_part(self.metrics)
+
+    @property
     def attention_above_chance(self) -> bool | None:
         """Return whether the weights explain predictions better than random ones; None if nobody measured it."""
         measured = self.faithfulness.get("above_chance")
         found = measured.get("attention") if isinstance(measured, dict) else None
         return found if isinstance(found, bool) else None
+
+
+def measured_part(metrics: Mapping[str, Any]) -> Literal["test", "validation"]:
+    """Return the part that the baselines among `metrics` are of: test, or validation where no test part is measured."""
+    return "test" if "test" in metrics else "validation"
 
 
 def read_card(path: Path) -> BundleCard:
@@ -119,7 +130,7 @@ def write_card(folder: Path, values: Mapping[str, Any], *, place: Path) -> Bundl
     files = {
         file.relative_to(folder).as_posix(): file_hash(file)
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file != folder / CARD_FILE
+        if file.is_file() and file not in (folder / CARD_FILE, folder / LOOKS_FILE)
     }
     try:
         card = _sealed({**values, "files": files})

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models.bundle.card import CARD_FILE
+from models.bundle.looks import keep_looks
 from models.bundle.verification import BundleError
 
 _AT_FDCWD = -100
@@ -50,11 +51,12 @@ def copy_files(source: Path, target: Path, names: Iterable[str]) -> None:
 
 
 def replace_folder(new: Path, place: Path) -> None:
-    """Move the folder `new` to `place`, and delete what was there. Both are on one file system.
+    """Move the folder `new` to `place`, and delete what was there except its log of looks. Both are on one file system.
 
     On Linux the two are exchanged atomically: `place` is always the whole old folder or the whole new one. Elsewhere
     there is a moment in which `place` does not exist and the old folder is beside `new`.
     """
+    keep_looks(place, new)
     _flush(new)
     if not place.exists():
         os.rename(new, place)

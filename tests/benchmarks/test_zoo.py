@@ -15,7 +15,7 @@ from models.bundle.store import load_bundle
 from models.config import Mechanism
 from tests.training.conftest import write_excluded, write_imdb
 from training.config import read_config
-from training.data.imdb import load_imdb
+from training.data.imdb import load_imdb_test
 
 NOT_COMPARED = {"default", "quick", "quick_bilstm", "ngram"}
 READS_NO_STATES = {"ngram_attention"}  # so it is not compared over those of the baseline
@@ -61,7 +61,7 @@ def test_every_run_ends_with_its_figures(compared: tuple[Path, list[Outcome]]) -
         assert outcome.figures is not None
         assert (
             outcome.figures["accuracy"]
-            == load_bundle(out / "bundles" / outcome.run.name).card.metrics["test"]["accuracy"]
+            == load_bundle(out / "bundles" / outcome.run.name).card.metrics["validation"]["accuracy"]
         )
         assert 0 < outcome.figures["entropy"] <= 1 + 1e-6
     by_row = {outcome.run.row: outcome.figures for outcome in outcomes}
@@ -97,7 +97,7 @@ def test_a_run_that_fails_does_not_take_the_others_with_it(data: Path, tmp_path:
 
 def test_a_row_is_served_with_weights_that_sum_to_1(compared: tuple[Path, list[Outcome]], data: Path) -> None:
     out, _ = compared
-    texts = load_imdb(data).test.texts[:20]
+    texts = load_imdb_test(data).texts[:20]
     figures = serve_row(out / "bundles" / "scaled_dot_product-1", texts)
     assert figures["largest_error_of_a_sum"] < 2e-6
     assert figures["reviews_a_second"] > 1
@@ -123,7 +123,7 @@ def test_a_review_is_drawn_through_every_mechanism(
     compared: tuple[Path, list[Outcome]], data: Path, tmp_path: Path
 ) -> None:
     out, _ = compared
-    texts = load_imdb(data).test
+    texts = load_imdb_test(data)
     bundles = {run.row: load_bundle(out / "bundles" / run.name) for run in RUNS}
     chosen = pictures.choose_reviews(bundles[BASELINE], texts)
     assert len(chosen) == 3

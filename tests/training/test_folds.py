@@ -10,9 +10,11 @@ from tests.training.test_ngrams import NGRAMS
 from tests.training.tiny_run import TINY, RecordedProgress
 from training import ConfigError, DataError
 from training.config import DataConfig, TrainConfig
+from training.data.imdb import load_imdb
 from training.data.load import load_table
 from training.fit import label_weights
 from training.folds import assign_folds
+from training.measuring.evaluate import evaluate
 from training.run import train
 
 CROSSED = DataConfig(max_words=100, max_tokens=32, fewest_validation=200, folds=2)
@@ -51,6 +53,18 @@ def test_a_small_table_is_cross_validated_and_trained_on_whole(
     assert losses[-1] == min(losses)
     assert f"cross-validation with 2 folds: best after epoch {len(last)} of 3" in "".join(progress.lines)
     json.dumps(card.model_dump(mode="json"), allow_nan=False)
+
+
+def test_folds_measure_where_there_is_no_test_part(imdb_folder: Path, tmp_path: Path) -> None:
+    corpus = load_imdb(imdb_folder)
+    config = NGRAMS.model_copy(update={"data": CROSSED, "phases": NGRAMS.phases[:1]})
+    card = train(config, corpus, tmp_path / "b", work=tmp_path / "w", resume=False, progress=RecordedProgress())
+    assert card.metrics["validation"]["texts"] == len(corpus.train)
+    assert card.metrics["baselines"]["bag_of_words"]["accuracy"] >= 0.9
+    assert card.metrics["baselines"]["majority"]["accuracy"] == 0.5
+    assert card.faithfulness["part"] == "train"
+    with pytest.raises(DataError, match="It was cross-validated"):
+        evaluate(tmp_path / "b", corpus)
 
 
 def test_what_is_too_few_to_divide_is_named_by_name(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def config(tmp_path: Path) -> Path:
 def test_a_run_that_is_killed_goes_on_and_its_bundle_is_measured(
     config: Path, imdb_folder: Path, tmp_path: Path
 ) -> None:
+    config.write_text(TOML.replace("[data]", "[data]\nfewest_validation = 0\nvalidation_share = 0.2"))
     out, work = tmp_path / "saved" / "small", tmp_path / "saved" / ".small.training"
     arguments = ("train", config, "--data", imdb_folder, "--out", out)
     process = subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL)
@@ -77,6 +78,16 @@ def test_a_run_that_is_killed_goes_on_and_its_bundle_is_measured(
     measured = json.loads(figures.read_text())
     assert [one["same_data"] for one in measured] == [True, True]
     assert measured[0]["metrics"]["nll"] == pytest.approx(measured[0]["card_metrics"]["nll"], abs=1e-5)
+    assert "Validation, 24 texts" in compared.stdout
+    assert not (out / "looks.jsonl").exists()
+
+    looked = run("compare", out, out, "--data", imdb_folder, "--test")
+    assert looked.returncode == 0, looked.stderr
+    assert "Test set, 60 texts" in looked.stdout
+    assert "0 of the texts are among those to learn from; accuracy" in looked.stderr
+    assert "look 2 at a test part, kept in looks.jsonl" in looked.stderr
+    looks = [json.loads(line) for line in (out / "looks.jsonl").read_text().splitlines()]
+    assert [(look["texts"], look["version"]) for look in looks] == [(60, read_card(out).version)] * 2
 
 
 def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -148,6 +159,7 @@ def test_a_run_survives_a_full_disk_and_an_interruption_and_never_replaces_a_bun
     [
         (("train", "none.toml", "--data", "none"), "none.toml: expected a readable TOML file"),
         (("evaluate", "none", "--data", "none.csv"), "none.csv: expected a readable file"),
+        (("evaluate", "none", "--data", "none.csv", "--all", "--test"), "Expected --test or --all. Received both"),
         (("evaluate", "none", "--data", "data[/b].csv", "--text-column", "a[red]"), "columns ['a[red', '[/b]label']"),
     ],
 )

@@ -121,7 +121,7 @@ def test_it_learns_and_a_killed_run_ends_where_the_unbroken_one_did(
             train(NGRAMS, corpus, out, work=work, resume=False, progress=Killer())
     card = train(NGRAMS, corpus, out, work=work, resume=batches_before_the_end is not None, progress=RecordedProgress())
     assert card.without_onnx is None
-    assert card.metrics["test"]["accuracy"] >= 0.9
+    assert card.metrics["validation"]["accuracy"] >= 0.9
     bundle = load_bundle(out)
     layer = bundle.model.get_layer("attention")
     attention, values = (np.asarray(weight) for weight in layer.weights[:2])

@@ -1,14 +1,19 @@
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import training.fit
+from models.bundle.looks import LOOKS_FILE
 from models.bundle.store import Bundle, load_bundle
+from tests.models.bundle.forged_bundle import seal
 from tests.training.tiny_run import TINY, RecordedProgress
 from training import ResumeError
-from training.data.corpus import Corpus
-from training.data.imdb import load_imdb
+from training.data.corpus import Corpus, LabelledTexts, fingerprint_of
+from training.data.imdb import load_imdb, load_imdb_test
 from training.measuring.evaluate import evaluate
 from training.run import train
 
@@ -36,20 +41,22 @@ def test_a_run_learns_and_its_card_has_the_figures(trained: tuple[Path, Recorded
     path, progress = trained
     card = load_bundle(path).card
     assert card.labels == ("negative", "positive")
-    assert card.metrics["test"]["accuracy"] >= 0.9
-    assert card.metrics["test"]["texts"] == 60
-    assert {name: figures["support"] for name, figures in card.metrics["test"]["per_label"].items()} == {
-        "negative": 30,
-        "positive": 30,
+    assert card.metrics["validation"]["accuracy"] >= 0.9
+    assert card.metrics["validation"]["texts"] == 24
+    assert {name: figures["support"] for name, figures in card.metrics["validation"]["per_label"].items()} == {
+        "negative": 12,
+        "positive": 12,
     }
-    assert np.sum(card.metrics["test"]["confusion"]) == 60
+    assert np.sum(card.metrics["validation"]["confusion"]) == 24
     assert card.metrics["baselines"]["majority"]["accuracy"] == 0.5
     assert card.metrics["baselines"]["bag_of_words"]["accuracy"] >= 0.9
     assert card.data["fingerprint"] == corpus.fingerprint()
     assert sum(card.data["train"].values()) + sum(card.data["validation"].values()) <= 120
     assert set(card.faithfulness["rankings"]) == {"attention", "contributions", "random"}
     assert set(card.faithfulness["above_chance"]) == {"attention", "contributions"}
-    assert card.faithfulness["texts"] == 60
+    assert (card.faithfulness["part"], card.faithfulness["texts"]) == ("validation", 24)
+    assert card.measured_on == "validation"
+    assert "test" not in str((card.metrics, card.data, card.warnings))  # nothing here is of the test part
     assert card.training["config"] == TINY.model_dump(mode="json")
     assert [entry["phase"] for entry in card.training["history"]] == [1, 1, 2, 2, 2]
     assert any(task == "word vectors" for task, _, _ in progress.steps)
@@ -59,11 +66,50 @@ def test_a_run_learns_and_its_card_has_the_figures(trained: tuple[Path, Recorded
 def test_evaluate_gives_the_figures_of_the_card(trained: tuple[Path, RecordedProgress], corpus: Corpus) -> None:
     evaluation = evaluate(trained[0], corpus)
     assert evaluation.same_data
-    measured, of_card = evaluation.metrics, dict(evaluation.card.metrics["test"])
+    assert evaluation.part == "validation"
+    measured, of_card = evaluation.metrics, dict(evaluation.card.metrics["validation"])
     for nested in ("per_label", "confusion"):
         assert measured.pop(nested) == of_card.pop(nested)
     assert measured == pytest.approx(of_card, abs=1e-5)
     assert evaluation.baselines == evaluation.card.metrics["baselines"]
+
+
+def test_a_look_at_the_test_part_is_logged_and_tells_what_was_seen_before(
+    trained: tuple[Path, RecordedProgress], corpus: Corpus, imdb_folder: Path, tmp_path: Path
+) -> None:
+    path = shutil.copytree(trained[0], tmp_path / "tiny")
+    test = load_imdb_test(imdb_folder)
+    known = f" {corpus.train.texts[0].upper()}"
+    test = LabelledTexts((*test.texts, known), np.append(test.labels, corpus.train.labels[0]))
+    evaluation = evaluate(path, corpus, test=test)
+    assert evaluation.same_data
+    assert (evaluation.part, evaluation.metrics["texts"], evaluation.metrics["texts_in_train"]) == ("test", 61, 1)
+    right = [row[place] for place, row in enumerate(evaluation.metrics["confusion"])]
+    assert evaluation.metrics["accuracy_of_others"] in [(sum(right) - one) / 60 for one in (0, 1)]
+    assert evaluation.baselines == {}
+    assert [evaluation.log_look(), evaluation.log_look()] == [1, 2]
+    [look, again] = map(json.loads, (path / LOOKS_FILE).read_text().splitlines())
+    assert again["version"] == look["version"] == evaluation.card.version
+    assert look["accuracy"] == evaluation.metrics["accuracy"]
+    assert look["texts_in_train"] == 1
+    assert load_bundle(path).card == evaluation.card
+
+
+def test_cards_of_older_versions_are_of_the_same_data(
+    trained: tuple[Path, RecordedProgress], corpus: Corpus, imdb_folder: Path, tmp_path: Path
+) -> None:
+    """They cover the test part, and were split by the seed of the run."""
+    test = load_imdb_test(imdb_folder)
+    path = shutil.copytree(trained[0], tmp_path / "tiny")
+
+    def older(card: dict[str, Any]) -> None:
+        card["data"]["fingerprint"] = fingerprint_of(corpus.train, test)
+        card["training"]["config"]["seed"] = card["training"]["config"]["data"].pop("split_seed")
+
+    seal(path, older)
+    assert evaluate(path, corpus, test=test).same_data
+    one, other = (evaluate(each, corpus).metrics["nll"] for each in (path, trained[0]))
+    assert one == pytest.approx(other, abs=1e-5)
 
 
 def test_the_report_is_a_page_and_a_picture_whose_hashes_are_in_the_card(

@@ -55,7 +55,8 @@ class Corpus:
         source: name of the file or data set.
         label_names: names of labels 0, 1, ...
         train: texts to learn from, validation included.
-        test: texts that are measured once.
+        test: texts that a run measures once, drawn from the same table; None where the data have a published test part,
+            which training never reads.
         unlabelled: further texts, for word vectors.
         notes: what to tell of the rows that were read, such as those left out.
         names: of the texts of `train`, then of `unlabelled`; empty where texts have none.
@@ -65,24 +66,31 @@ class Corpus:
     source: str
     label_names: tuple[str, ...]
     train: LabelledTexts
-    test: LabelledTexts
+    test: LabelledTexts | None
     unlabelled: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
     names: tuple[str, ...] = field(default=())
     excluded: Excluded | None = None
 
     def all_labelled(self) -> LabelledTexts:
-        """Return the texts to learn from and those of the test set."""
+        """Return the texts to learn from, and those of a test part that was drawn from the same table."""
+        if self.test is None:
+            return self.train
         return LabelledTexts(self.train.texts + self.test.texts, np.concatenate([self.train.labels, self.test.labels]))
 
     def fingerprint(self) -> str:
-        """Return a short hash of every text and label, in order."""
-        digest = hashlib.sha256()
-        for part in (self.train, self.test):
-            digest.update(np.asarray(part.labels, dtype="<i4").tobytes())
-            for text in part.texts:
-                digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-        return digest.hexdigest()[:16]
+        """Return a short hash of every text and label to learn from."""
+        return fingerprint_of(self.train)
+
+
+def fingerprint_of(*parts: LabelledTexts) -> str:
+    """Return a short hash of every text and label, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(np.asarray(part.labels, dtype="<i4").tobytes())
+        for text in part.texts:
+            digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    return digest.hexdigest()[:16]
 
 
 def text_key(text: str) -> bytes:

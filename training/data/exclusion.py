@@ -9,6 +9,9 @@ import numpy as np
 from training import DataError
 from training.data.corpus import Corpus, Excluded, text_key
 
+EXCLUDED_FILE = "excluded.txt"
+"""Where the report of a run keeps the names that were left out."""
+
 _OF_IMDB = re.compile(r"train/(neg|pos|unsup)/\d+_\d+\.txt")
 
 

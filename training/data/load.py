@@ -1,4 +1,4 @@
-"""Load the IMDB reviews or your own table."""
+"""Load the IMDB reviews or your own table; a test part that the data publish is loaded apart."""
 
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +11,7 @@ from models.tables.source import EncodingFault
 from models.tables.table import AS_NAMED, Spelling, open_reader, table_at
 from training import DataError
 from training.data.corpus import Corpus, LabelledTexts
-from training.data.imdb import load_imdb
+from training.data.imdb import load_imdb, load_imdb_test
 from training.data.splits import split_texts
 
 OWN_TEST_SHARE = 0.2
@@ -29,16 +29,33 @@ def load_corpus(
     strict: bool = False,
     whole: bool = False,
 ) -> Corpus:
-    """Load the IMDB archive or folder, or your own table; the arguments are those of `load_table`.
+    """Load the training part of the IMDB archive or folder, or your own table; the arguments are those of `load_table`.
 
     Raises:
         DataError: it is neither, or has no labelled texts.
     """
-    if path.is_dir() or path.name.endswith((".tar.gz", ".tgz", ".tar")):
+    if _is_imdb(path):
         return load_imdb(path)
     return load_table(
         path, text_column=text_column, label_column=label_column, spelling=spelling, strict=strict, whole=whole
     )
+
+
+def load_test(path: Path) -> LabelledTexts:
+    """Load the test part of the IMDB archive or folder, or that of your own table with columns `text` and `label`.
+
+    Raises:
+        DataError: it is neither, or has no labelled texts.
+    """
+    if _is_imdb(path):
+        return load_imdb_test(path)
+    test = load_corpus(path).test
+    assert test is not None
+    return test
+
+
+def _is_imdb(path: Path) -> bool:
+    return path.is_dir() or path.name.endswith((".tar.gz", ".tgz", ".tar"))
 
 
 def load_table(

@@ -18,12 +18,13 @@ class Splits:
     """A split corpus; no training or unlabelled text is a duplicate of a validation or test text.
 
     Attributes:
+        test: None where the corpus has none of its own.
         left_out: counts of duplicates, by where they were; texts that differ in case and white space alone count.
     """
 
     train: LabelledTexts
     validation: LabelledTexts
-    test: LabelledTexts
+    test: LabelledTexts | None
     unlabelled: tuple[str, ...]
     left_out: dict[str, int]
 
@@ -40,19 +41,24 @@ def split_corpus(corpus: Corpus, *, validation_share: float, seed: int) -> Split
         train, validation = split_texts(corpus.train, corpus.label_names, validation_share, seed, Path(corpus.source))
     else:
         train, validation = corpus.train, corpus.train.take(np.arange(0))
-    test_keys = {text_key(text) for text in corpus.test.texts}
+    test_texts = () if corpus.test is None else corpus.test.texts
+    test_keys = {text_key(text) for text in test_texts}
     held_out = test_keys | {text_key(text) for text in validation.texts}
     train_keys = [text_key(text) for text in train.texts]
     kept = np.array([i for i, key in enumerate(train_keys) if key not in held_out], dtype=np.int64)
     unlabelled = tuple(text for text in corpus.unlabelled if text_key(text) not in held_out)
+    held = "validation" if corpus.test is None else "validation_or_test"
     left_out = {
-        "train_in_test": sum(key in test_keys for key in train_keys),
-        "train_in_validation_or_test": len(train) - len(kept),
-        "validation_in_test": sum(text_key(text) in test_keys for text in validation.texts),
-        "unlabelled_in_validation_or_test": len(corpus.unlabelled) - len(unlabelled),
+        f"train_in_{held}": len(train) - len(kept),
+        f"unlabelled_in_{held}": len(corpus.unlabelled) - len(unlabelled),
         "twice_in_train": len(train_keys) - len(set(train_keys)),
-        "twice_in_test": len(corpus.test) - len(test_keys),
     }
+    if corpus.test is not None:
+        left_out |= {
+            "train_in_test": sum(key in test_keys for key in train_keys),
+            "validation_in_test": sum(text_key(text) in test_keys for text in validation.texts),
+            "twice_in_test": len(test_texts) - len(test_keys),
+        }
     return Splits(train.take(kept), validation, corpus.test, unlabelled, left_out)
 
 

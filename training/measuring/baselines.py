@@ -19,21 +19,39 @@ _WHOLE_TEXT = 1 << 30
 _INVERSE_PENALTY = 10.0
 
 
-def measure_baselines(train: LabelledTexts, test: LabelledTexts, label_names: Sequence[str]) -> dict[str, Any]:
-    """Fit two baselines on `train` and measure them on `test`.
+def measure_baselines(
+    train: LabelledTexts, held_out: LabelledTexts, label_names: Sequence[str], folds: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Fit two baselines on `train` and measure them on `held_out`.
+
+    Args:
+        train: texts to learn from.
+        held_out: texts to measure on.
+        label_names: names of labels 0, 1, ...
+        folds: int[texts]; with these `held_out` is not used: each fold of `train` is predicted from all others.
 
     Returns:
         accuracy and macro_f1 of `majority`, which always gives the most common label, and of `bag_of_words`, the
         logistic regression of `predict_by_words`.
     """
-    common = int(np.bincount(train.labels).argmax())
-    predictions = {"majority": np.full(len(test), common), "bag_of_words": predict_by_words(train, test)}
+    measured = held_out if folds is None else train
     figures: dict[str, Any] = {}
-    for name, predicted in predictions.items():
-        counts = confusion(predicted, test.labels, len(label_names))
-        figures[name] = {"accuracy": float(np.trace(counts) / len(test)), "macro_f1": macro_f1(counts)}
-    figures["majority"]["label"] = label_names[common]
+    for name, predict in {"majority": _predict_majority, "bag_of_words": predict_by_words}.items():
+        predicted = np.zeros(len(measured), np.int64)
+        if folds is None:
+            predicted[:] = predict(train, held_out)
+        else:
+            for fold in np.unique(folds):
+                seen, left_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+                predicted[left_out] = predict(train.take(seen), train.take(left_out))
+        counts = confusion(predicted, measured.labels, len(label_names))
+        figures[name] = {"accuracy": float(np.trace(counts) / len(measured)), "macro_f1": macro_f1(counts)}
+    figures["majority"]["label"] = label_names[int(np.bincount(train.labels).argmax())]
     return figures
+
+
+def _predict_majority(train: LabelledTexts, test: LabelledTexts) -> np.ndarray:
+    return np.full(len(test), np.bincount(train.labels).argmax())
 
 
 def predict_by_words(train: LabelledTexts, test: LabelledTexts) -> np.ndarray:
@@ -46,7 +64,7 @@ def predict_by_words(train: LabelledTexts, test: LabelledTexts) -> np.ndarray:
     counts = _count(tokenizer, train.texts)
     kept = np.flatnonzero(np.bincount(counts.indices) >= _MIN_TEXTS)
     if len(kept) == 0 or len(np.unique(train.labels)) == 1:
-        return np.full(len(test), np.bincount(train.labels).argmax())
+        return _predict_majority(train, test)
     tfidf = TfidfTransformer(sublinear_tf=True)
     classifier = LogisticRegression(C=_INVERSE_PENALTY, solver="newton-cg")
     classifier.fit(tfidf.fit_transform(counts[:, kept]), train.labels)

@@ -10,6 +10,9 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC", "brier": "Brier", "ece": "ECE", "nll": "NLL"}
 """The figures that are shown, and what they are called."""
 
+PARTS = {"test": "Test set", "validation": "Validation", "all": "All rows"}
+"""The parts of data that figures are of, and what they are called."""
+
 CALIBRATION_BINS = 15
 MOST_LABELS_CONFUSED = 30
 """A card holds the confusion of at most so many labels."""

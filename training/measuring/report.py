@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from models.bundle.card import measured_part
 from training.measuring.charts import draw_curves, draw_reliability
-from training.measuring.metrics import FIGURES, ReliabilityBin
+from training.measuring.metrics import FIGURES, PARTS, ReliabilityBin
 from training.measuring.picture import Example, save_picture
 
 _EXAMPLE_TOKENS = 200
@@ -40,11 +41,13 @@ def write_report(folder: Path, report: Report) -> None:
 
 
 def _page(report: Report) -> str:
+    part = measured_part(report.metrics)
+    measured = report.metrics[part]
     sections = {
-        "Test set": _figures(report.metrics),
-        "Labels": _labels(report.metrics["test"]) + _confusion(report.metrics["test"], report.labels),
+        PARTS[part]: _figures(measured, report.metrics["baselines"]),
+        "Labels": _labels(measured) + _confusion(measured, report.labels),
         "Training": _curves(report.history),
-        "Calibration": _calibration(report.bins),
+        "Calibration": _calibration(report.bins, PARTS[part]),
         "Faithfulness of the weights": _faithfulness(report.faithfulness),
         "Examples": _examples(report.examples, report.labels),
         "Data": _data(report.data, report.labels),
@@ -63,34 +66,33 @@ def _page(report: Report) -> str:
     )
 
 
-def _figures(metrics: Mapping[str, Any]) -> str:
-    baselines = metrics["baselines"]
+def _figures(measured: Mapping[str, Any], baselines: Mapping[str, Any]) -> str:
     rows = {
-        "this model": metrics["test"],
+        "this model": measured,
         f"always {baselines['majority']['label']!r}": baselines["majority"],
         "bag of words": baselines["bag_of_words"],
     }
     return _table(
         ["", *FIGURES.values()],
         ([name, *(_number(figures.get(figure)) for figure in FIGURES)] for name, figures in rows.items()),
-        f"{metrics['test']['texts']:,} texts. The bag of words: TF-IDF of words and word pairs, logistic regression.",
+        f"{measured['texts']:,} texts. The bag of words: TF-IDF of words and word pairs, logistic regression.",
     )
 
 
-def _labels(test: Mapping[str, Any]) -> str:
+def _labels(measured: Mapping[str, Any]) -> str:
     rows = (
         [name, *(_number(one[figure]) for figure in ("precision", "recall", "f1")), f"{one['support']:,}"]
-        for name, one in test["per_label"].items()
+        for name, one in measured["per_label"].items()
     )
     return _table(["label", "precision", "recall", "F1", "texts"], rows)
 
 
-def _confusion(test: Mapping[str, Any], labels: Sequence[str]) -> str:
-    if "confusion" not in test:
+def _confusion(measured: Mapping[str, Any], labels: Sequence[str]) -> str:
+    if "confusion" not in measured:
         return ""
     head = "".join(f"<th>{escape(name)}</th>" for name in labels)
     body = ""
-    for name, counts in zip(labels, test["confusion"], strict=True):
+    for name, counts in zip(labels, measured["confusion"], strict=True):
         shares = np.array(counts) / max(sum(counts), 1)
         cells = (f'<td style="--part: {share:.2f}">{count:,}</td>' for count, share in zip(counts, shares, strict=True))
         body += f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>"
@@ -107,8 +109,8 @@ def _curves(history: Sequence[dict[str, Any]]) -> str:
     return f'<div class="charts">{charts}</div><p class="faint">{caption}</p>'
 
 
-def _calibration(bins: Sequence[ReliabilityBin]) -> str:
-    caption = "Accuracy over confidence on the test set. On the dashed line, probabilities are right."
+def _calibration(bins: Sequence[ReliabilityBin], part: str) -> str:
+    caption = f"Accuracy over confidence, {part.lower()}. On the dashed line, probabilities are right."
     return f'<div class="charts"><figure>{draw_reliability(bins)}<figcaption>{caption}</figcaption></figure></div>'
 
 
@@ -121,7 +123,7 @@ def _faithfulness(measured: Mapping[str, Any]) -> str:
     )
     caption = (
         "Fall of the probability without the top tokens (comprehensiveness, higher is better) and with only these "
-        f"(sufficiency, lower is better), on {measured['texts']:,} texts."
+        f"(sufficiency, lower is better), on {measured['texts']:,} texts of {measured['part']}."
     )
     return _table(["ranking", "comprehensiveness", "sufficiency", "above chance"], rows, caption)
 
@@ -156,7 +158,7 @@ def _example(example: Example) -> str:
 
 
 def _data(data: Mapping[str, Any], labels: Sequence[str]) -> str:
-    splits = ("train", "validation", "test")
+    splits = [split for split in ("train", "validation", "test") if split in data]
     rows = ([name, *(f"{data[split].get(name, 0):,}" for split in splits)] for name in labels)
     return _table(["texts of", *splits], rows)
 

@@ -8,22 +8,21 @@ from rich.table import Table
 from rich.text import Text
 
 from training.measuring.evaluate import Evaluation
-from training.measuring.metrics import FIGURES
+from training.measuring.metrics import FIGURES, PARTS
 
 _LABEL_FIGURES = ("precision", "recall", "f1")
 _HEADING_CHARACTERS = 10
 
 
-def print_evaluations(console: Console, evaluations: Sequence[Evaluation], *, over: str) -> None:
+def print_evaluations(console: Console, evaluations: Sequence[Evaluation]) -> None:
     """Print the figures of bundles and the baselines beside them, those of each label, and the confusion if it fits.
 
     Args:
         console: where to print.
-        evaluations: measured on the same texts.
-        over: what the texts are called.
+        evaluations: measured on the same part.
     """
     first = evaluations[0]
-    table = _table(f"{over}, {first.metrics['texts']:,} texts", *FIGURES.values())
+    table = _table(f"{PARTS[first.part]}, {first.metrics['texts']:,} texts", *FIGURES.values())
     for one in evaluations:
         mechanism = f" {one.card.mechanism}" if len(evaluations) > 1 else ""
         table.add_row(Text(f"{one.card.name} {one.card.version}{mechanism}"), *_row(one.metrics, *FIGURES))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from models.bundle.card import measured_part
+
 FEW_VALIDATION_TEXTS = 200
 FEW_ROWS = 10
 _LABELS_SHOWN = 10
@@ -18,22 +20,22 @@ def find_warnings(metrics: Mapping[str, Any], rows: Mapping[str, int], faithfuln
         faithfulness: that of the card.
     """
     return [
-        *_no_better_than_baselines(metrics["test"], metrics["baselines"]),
+        *_no_better_than_baselines(metrics[measured_part(metrics)], metrics["baselines"]),
         *_few_texts(metrics["validation"]["texts"], rows),
         *_unfaithful(faithfulness),
     ]
 
 
-def _no_better_than_baselines(test: Mapping[str, Any], baselines: Mapping[str, Any]) -> list[str]:
+def _no_better_than_baselines(measured: Mapping[str, Any], baselines: Mapping[str, Any]) -> list[str]:
     rivals = {
         f"always answering {baselines['majority']['label']!r}": baselines["majority"],
         "a bag of words (TF-IDF and logistic regression)": baselines["bag_of_words"],
     }
     return [
-        f"The model is no better than {name}: macro-F1 {test['macro_f1']:.3f} against {rival['macro_f1']:.3f}, "
-        f"accuracy {test['accuracy']:.3f} against {rival['accuracy']:.3f}. {_TRY}"
+        f"The model is no better than {name}: macro-F1 {measured['macro_f1']:.3f} against {rival['macro_f1']:.3f}, "
+        f"accuracy {measured['accuracy']:.3f} against {rival['accuracy']:.3f}. {_TRY}"
         for name, rival in rivals.items()
-        if test["macro_f1"] <= rival["macro_f1"] and test["macro_f1"] < 1
+        if measured["macro_f1"] <= rival["macro_f1"] and measured["macro_f1"] < 1
     ]
 
 

@@ -1,6 +1,8 @@
 import gzip
 import json
 import tarfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,9 @@ import pytest
 
 from models.tables.table import Spelling
 from training import DataError
-from training.data.corpus import Corpus, LabelledTexts
+from training.data.corpus import Corpus, LabelledTexts, fingerprint_of
 from training.data.imdb import load_imdb
-from training.data.load import load_corpus, load_table
+from training.data.load import load_corpus, load_table, load_test
 from training.data.splits import split_corpus
 
 
@@ -30,6 +32,14 @@ def texts(*values: str, label: int = 0) -> LabelledTexts:
     return LabelledTexts(values, np.full(len(values), label, np.int32))
 
 
+def write_two_parts(folder: Path, bad: str) -> Path:
+    """Write a review a label, of which the positive one of the part `bad` is not UTF-8."""
+    for part in ("train/neg", "train/pos", "test/neg", "test/pos"):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "0_1.txt").write_bytes(b"good \xff" if part == f"{bad}/pos" else b"good")
+    return folder
+
+
 class TestImdb:
     def test_archive_and_folder_give_the_same_corpus(self, imdb_folder: Path, tmp_path: Path) -> None:
         from_folder = load(imdb_folder)
@@ -37,7 +47,11 @@ class TestImdb:
         assert from_folder.fingerprint() == from_archive.fingerprint()
         assert from_folder.unlabelled == from_archive.unlabelled
         assert from_folder.label_names == ("negative", "positive")
-        assert (len(from_folder.train), len(from_folder.test), len(from_folder.unlabelled)) == (120, 60, 20)
+        assert (len(from_folder.train), len(from_folder.unlabelled)) == (120, 20)
+        assert from_folder.test is None
+        test = load_test(imdb_folder)
+        assert fingerprint_of(test) == fingerprint_of(load_test(tmp_path / "reviews.tar.gz"))
+        assert test.labels.tolist() == [0] * 30 + [1] * 30
         assert from_folder.train.labels.tolist() == [0] * 60 + [1] * 60
 
     def test_texts_are_byte_for_byte_those_of_the_files(self, imdb_folder: Path) -> None:
@@ -57,12 +71,18 @@ class TestImdb:
             with pytest.raises(DataError, match="expected a complete tar archive"):
                 load(cut)
 
-    def test_a_review_that_is_not_utf8_is_named(self, tmp_path: Path) -> None:
-        for part in ("train/neg", "train/pos", "test/neg", "test/pos"):
-            (tmp_path / "aclImdb" / part).mkdir(parents=True)
-            (tmp_path / "aclImdb" / part / "0_1.txt").write_bytes(b"good \xff" if part == "test/pos" else b"good")
-        with pytest.raises(DataError, match=r"test/pos/0_1.txt: expected UTF-8"):
-            load(tmp_path / "aclImdb")
+    @pytest.mark.parametrize(("bad", "read"), [("train", load), ("test", load_test)])
+    def test_a_review_that_is_not_utf8_is_named(self, tmp_path: Path, bad: str, read: Callable[[Path], object]) -> None:
+        write_two_parts(tmp_path / "aclImdb", bad)
+        with pytest.raises(DataError, match=rf"{bad}/pos/0_1.txt: expected UTF-8"):
+            read(tmp_path / "aclImdb")
+
+    def test_the_test_part_is_not_read_with_the_training_part(self, tmp_path: Path) -> None:
+        folder = write_two_parts(tmp_path / "aclImdb", "test")
+        assert load(archive(folder, tmp_path / "reviews.tar")).train.texts == ("good", "good")
+        (folder / "test/neg/1_1.txt").symlink_to("nothing")  # cannot be opened
+        assert load(folder).train.texts == ("good", "good")
+        assert len(load_test(write_two_parts(tmp_path / "other" / "aclImdb", "train"))) == 2
 
 
 ROWS = [{"text": f"text, number {i}\nof many", "label": f"class {i % 3}"} for i in range(60)]
@@ -196,6 +216,7 @@ class TestTable:
 class TestSplits:
     def test_the_same_seed_gives_the_same_split_and_another_a_different_one(self, imdb_folder: Path) -> None:
         corpus = load_imdb(imdb_folder)
+        assert corpus.test is None
         one, again, other = (split_corpus(corpus, validation_share=0.2, seed=seed) for seed in (3, 3, 4))
         assert one.validation.texts == again.validation.texts != other.validation.texts
         assert np.bincount(one.validation.labels).tolist() == [12, 12]
@@ -217,6 +238,10 @@ class TestSplits:
         assert splits.left_out["twice_in_test"] == 1
         assert splits.left_out["unlabelled_in_validation_or_test"] >= 1
         assert len(splits.train) + splits.left_out["train_in_validation_or_test"] == 30
+        without_test = split_corpus(replace(corpus, test=None), validation_share=0.25, seed=1)
+        assert without_test.test is None
+        assert not [name for name in without_test.left_out if "test" in name]
+        assert len(without_test.train) + without_test.left_out["train_in_validation"] == 30
 
 
 @pytest.mark.parametrize("rows", [["fine,good"], ["fine,good", "poor,bad", "dire,bad"]], ids=["one", "a-rare-label"])

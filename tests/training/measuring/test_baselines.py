@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.data.corpus import LabelledTexts
-from training.data.imdb import load_imdb
+from training.data.imdb import load_imdb, load_imdb_test
 from training.measuring.baselines import measure_baselines, predict_by_words
 
 
@@ -21,7 +21,10 @@ def test_the_majority_by_hand() -> None:
 
 def test_words_are_learned(imdb_folder: Path) -> None:
     corpus = load_imdb(imdb_folder)
-    assert measure_baselines(corpus.train, corpus.test, corpus.label_names)["bag_of_words"]["accuracy"] >= 0.9
+    assert (
+        measure_baselines(corpus.train, load_imdb_test(imdb_folder), corpus.label_names)["bag_of_words"]["accuracy"]
+        >= 0.9
+    )
 
 
 def test_pairs_of_words_are_learned_and_never_across_texts() -> None:

@@ -30,7 +30,7 @@ def corpus_of(*label_names: str) -> Corpus:
 def shown(*evaluations: Evaluation, width: int = 120) -> str:
     console = Console(width=width)
     with console.capture() as captured:
-        print_evaluations(console, evaluations, over="Test set")
+        print_evaluations(console, evaluations)
     return captured.get()
 
 

@@ -61,7 +61,9 @@ def example(text: str, *, contributions: bool) -> Example:
     return Example(text, LABELS[0], LABELS[1], 0.9, encoding, weights, weights - 0.5 if contributions else None)
 
 
-def report_of(labels: tuple[str, ...] = LABELS, *, contributions: bool = True, **changes: Any) -> Report:
+def report_of(
+    labels: tuple[str, ...] = LABELS, *, contributions: bool = True, part: str = "test", **changes: Any
+) -> Report:
     generator = np.random.default_rng(1)
     truth = generator.integers(0, len(labels), 200)
     scores = generator.dirichlet(np.ones(len(labels)), 200)
@@ -72,10 +74,11 @@ def report_of(labels: tuple[str, ...] = LABELS, *, contributions: bool = True, *
         "mechanism": "additive_pooling",
         "labels": labels,
         "metrics": {
-            "test": measure(scores, truth) | measure_labels(scores, truth, labels),
+            part: measure(scores, truth) | measure_labels(scores, truth, labels),
             "baselines": {"majority": figures | {"label": labels[0]}, "bag_of_words": figures},
         },
         "faithfulness": {
+            "part": part,
             "texts": 200,
             "rankings": {name: {"comprehensiveness": 0.1, "sufficiency": 0.2} for name in rankings},
             "above_chance": dict.fromkeys(rankings[:-1], False),
@@ -83,7 +86,7 @@ def report_of(labels: tuple[str, ...] = LABELS, *, contributions: bool = True, *
         "warnings": [f"Few texts of {labels[0]!r}."],
         "data": {
             "source": "a<b>.csv",
-            **{split: dict.fromkeys(labels, 9) for split in ("train", "validation", "test")},
+            **{split: dict.fromkeys(labels, 9) for split in ("train", "validation", part)},
         },
         "history": PHASES,
         "bins": reliability(scores, truth),
@@ -109,6 +112,14 @@ def test_a_report_shows_every_text_and_label_as_it_is(tmp_path: Path, contributi
         assert label in page.texts["table"]
     assert ("var(--bad)" in document.split("Examples")[1]) is contributions
     assert (tmp_path / "examples.png").stat().st_size > 5000
+
+
+def test_a_report_says_what_its_figures_are_of(tmp_path: Path) -> None:
+    document, page = page_of(tmp_path, report_of(part="validation"))
+    assert "Validation" in page.texts["h2"]
+    assert "texts of validation" in page.texts["faint"]
+    assert "test" not in document.lower().split("</style>")[1]
+    assert "Test set" in page_of(tmp_path, report_of())[1].texts["h2"]
 
 
 def test_a_report_needs_no_other_file(tmp_path: Path) -> None:

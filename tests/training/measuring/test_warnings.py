@@ -23,6 +23,13 @@ def faithfulness(**above_chance: bool) -> dict[str, Any]:
     return {"above_chance": above_chance, "rankings": {"attention": figures, "random": figures}}
 
 
+def test_without_a_test_part_validation_is_judged() -> None:
+    measured = metrics(0.9) | {"validation": {"texts": 200, "accuracy": 0.5, "macro_f1": 0.6}}
+    del measured["test"]
+    [warning] = find_warnings(measured, ROWS, faithfulness(attention=True))
+    assert warning.startswith("The model is no better than a bag of words")
+
+
 def test_nothing_is_said_of_a_good_model() -> None:
     assert find_warnings(metrics(0.612), ROWS, faithfulness(attention=True)) == []
     perfect = metrics(1.0)
