@@ -6,9 +6,12 @@ from typing import NamedTuple
 import keras
 
 from models.config import ClassifierConfig
-from models.layers import AttentionRollout, MaskedPooling, RemoveMask, TokenWeights
+from models.layers import AttentionRollout, JoinNgrams, MaskedPooling, NgramAttention, RemoveMask, TokenWeights
+from models.layers.base import argument_names
 from models.masking import Tensor
 from models.windows import Window
+
+NGRAMS = "ngrams"
 
 MakeLayer = Callable[[str], keras.layers.Layer]  # makes the layer of a mechanism with the given name
 
@@ -49,6 +52,33 @@ def ngrams(make: MakeLayer, config: ClassifierConfig, ids: Tensor, mask: Tensor)
     pooled, weights, values = make("attention")(ids, mask=mask, return_attention_scores=True, return_values=True)
     _, ones = MaskedPooling("sum", name="pooling")(values, mask=mask, return_attention_scores=True)
     return Attended(pooled, weights, values, ones)
+
+
+def beside_ngrams(config: ClassifierConfig, attended: Attended, ids: Tensor, mask: Tensor) -> Attended:
+    """Put the n-grams of ids int32[batch, tokens] beside another attention, if `config` has them.
+
+    Raises:
+        ValueError: the other attention is no weighted sum of one value a token, or an option of the n-grams is unknown.
+    """
+    if config.ngrams is None:
+        return attended
+    if attended.values is None or attended.coefficients is None or len(attended.coefficients.shape) != 2:
+        raise ValueError(f"Expected n-grams beside an exact mechanism. Received {config.mechanism}.")
+    pooled, weights, values = ngrams_layer(config)(ids, mask=mask, return_attention_scores=True, return_values=True)
+    return Attended(*JoinNgrams(config.ngram_share, name="join")(*attended, pooled, weights, values))
+
+
+def ngrams_layer(config: ClassifierConfig) -> NgramAttention:
+    """Make the layer of n-grams beside the mechanism of `config`.
+
+    Raises:
+        ValueError: an unknown option, or an invalid value.
+    """
+    options = {"features": 1 if config.labels == 2 else config.labels, **(config.ngrams or {})}
+    known = argument_names(NgramAttention)
+    if unknown := sorted(options.keys() - known):
+        raise ValueError(f"Expected only options of ngrams: {sorted(known)}. Received {unknown}.")
+    return NgramAttention(**options, name=NGRAMS)
 
 
 def self_attention(make: MakeLayer, config: ClassifierConfig, states: Tensor, mask: Tensor) -> Attended:

@@ -2,6 +2,7 @@
 
 import keras
 
+from models.attending import beside_ngrams
 from models.config import ClassifierConfig
 from models.layers import (
     LinearHead,
@@ -35,7 +36,7 @@ def build_classifier(config: ClassifierConfig) -> keras.Model:
     ids = keras.Input((None,), dtype="int32", name="ids")
     mask = PaddingMask(PAD_ID, name=MASK)(ids)
     states = ids if MECHANISMS[config.mechanism].reads_ids else _states(config, ids, mask)
-    attended = attend(config, states, mask)
+    attended = beside_ngrams(config, attend(config, states, mask), ids, mask)
     if attended.values is None:
         dropped = keras.layers.Dropout(config.dropout, dtype="float32", name="dropout")(attended.pooled)
         outputs = {"logits": keras.layers.Dense(config.labels, dtype="float32", name=HEAD)(dropped)}

@@ -36,7 +36,8 @@ Pooling = Literal["mean", "sum"]
 class ClassifierConfig:
     """ids -> embedding -> position -> encoder -> attention -> pooling -> linear head.
 
-    `ngram_attention` reads the ids themselves: ids -> attention -> linear head.
+    `ngram_attention` reads the ids themselves: ids -> attention -> linear head. With `ngrams` it stands beside another
+    mechanism, under the same head.
 
     Attributes:
         vocabulary_size: ids of the embedding, including padding and unknown.
@@ -56,6 +57,8 @@ class ClassifierConfig:
         attention_units: width of the scoring network, for mechanisms that have one.
         pooling: reduces the outputs of a self-attention to one vector.
         dropout: dropout rate of the pooled vector.
+        ngrams: keyword arguments of an `NgramAttention` beside the mechanism, which has to be exact; None: none.
+        ngram_share: part of the n-grams in the token weights.
 
     Raises:
         ValueError: an invalid value.
@@ -78,6 +81,8 @@ class ClassifierConfig:
     attention_units: int = 64
     pooling: Pooling = "mean"
     dropout: float = 0.0
+    ngrams: dict[str, Any] | None = field(default=None, hash=False)
+    ngram_share: float = 0.5
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -107,6 +112,13 @@ class ClassifierConfig:
                 "Expected encoder 'none' and position 'none' with ngram_attention, which reads ids. "
                 f"Received {self.encoder!r} and {self.position!r}."
             )
+        if self.ngrams is not None and (not isinstance(self.ngrams, dict) or self.mechanism == "ngram_attention"):
+            raise ValueError(
+                "Expected ngrams to be a table of options, beside another mechanism than ngram_attention. "
+                f"Received {self.ngrams!r} beside {self.mechanism!r}."
+            )
+        if not 0 <= self.ngram_share <= 1:
+            raise ValueError(f"Expected ngram_share in [0, 1]. Received {self.ngram_share}.")
         if self.kernel_size % 2 == 0:
             raise ValueError(f"Expected kernel_size to be odd. Received {self.kernel_size}.")
         for name in ("embedding_dropout", "token_dropout", "recurrent_inputs_dropout", "dropout"):

@@ -206,7 +206,7 @@ def check_precision(
     mixed = type(layer).from_config(layer.get_config() | {"dtype": policy})
     call(mixed)
     mixed.set_weights(layer.get_weights())
-    assert all(keras.backend.standardize_dtype(weight.dtype) == "float32" for weight in mixed.weights)
+    assert all(keras.backend.standardize_dtype(weight.dtype) == "float32" for weight in mixed.trainable_weights)
     for expected, received in zip(tree.flatten(call(layer)), tree.flatten(call(mixed)), strict=True):
         dtype = keras.backend.standardize_dtype(received.dtype)
         if keras.backend.is_float_dtype(dtype):

@@ -99,6 +99,11 @@ class Checkpoint:
             return RunState(**json.loads(str(stored["progress"]))), arrays
 
 
+def checkpoint_of(folder: Path, member: str = "") -> Path:
+    """Return the place of the checkpoint of a run, or of a model that is trained within it."""
+    return folder / (f"{member}.{CHECKPOINT_FILE}" if member else CHECKPOINT_FILE)
+
+
 def check_work_folder(folder: Path, *, resume: bool, restart: bool) -> None:
     """Check that a run may begin in `folder`.
 
@@ -109,7 +114,7 @@ def check_work_folder(folder: Path, *, resume: bool, restart: bool) -> None:
         raise ResumeError("expected --resume or --restart. Received both.")
     if resume and not (folder / _IDENTITY).exists():
         raise ResumeError(f"{folder}: expected the folder of a stopped run. Found none: start without --resume.")
-    if not (resume or restart) and any((folder / name).exists() for name in (CHECKPOINT_FILE, VECTORS_FILE)):
+    if not (resume or restart) and ((folder / VECTORS_FILE).exists() or any(folder.glob(f"*{CHECKPOINT_FILE}"))):
         raise ResumeError(
             f"{folder}: holds a stopped run. Repeat the command of that run with --resume to continue it, or give "
             "--restart to throw it away (with make: RESUME=1 or RESTART=1)."

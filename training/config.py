@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
+from models.attending import ngrams_layer
 from models.config import ClassifierConfig
 from models.mechanisms import attention_layer
 from training import ConfigError
@@ -64,6 +65,8 @@ class NgramsConfig(_Section):
     start_attention: float = Field(0.3, ge=0, description="attention logit at the start, of the size of the values")
     attention_rate: float = Field(0.1, ge=0, description="learning rate of the attention logits, of that of the values")
     pull: float = Field(1e-6, ge=0, description="gradient that draws a value back, of its distance from its start")
+    epochs: int = Field(3, ge=1, description="of n-grams beside another mechanism; [[phases]] are those of the latter")
+    learning_rate: float = Field(0.5, gt=0, description="of n-grams beside another mechanism")
 
 
 class PhaseConfig(_Section):
@@ -91,7 +94,9 @@ class TrainConfig(_Section):
     data: DataConfig = DataConfig()
     vectors: VectorsConfig | Literal[False] = False
     ngrams: NgramsConfig | Literal[False] = Field(
-        False, description="for the mechanism ngram_attention alone", exclude_if=lambda ngrams: not ngrams
+        False,
+        description="for the mechanism ngram_attention and for [model.ngrams]",
+        exclude_if=lambda ngrams: not ngrams,
     )
     model: dict[str, Any] = Field(
         default_factory=dict, description="arguments of `ClassifierConfig`, except those the data determines"
@@ -103,13 +108,15 @@ class TrainConfig(_Section):
     def _is_an_architecture(cls, model: dict[str, Any]) -> dict[str, Any]:
         if derived := sorted(_SET_BY_THE_DATA.keys() & model.keys()):
             raise ValueError(f"Expected no key that the data determines. Received {derived}.")
-        attention_layer(ClassifierConfig.from_dict({**model, **_SET_BY_THE_DATA}))  # rejects unknown options
+        architecture = ClassifierConfig.from_dict({**model, **_SET_BY_THE_DATA})
+        attention_layer(architecture)  # rejects unknown options
+        ngrams_layer(architecture)
         return model
 
     @model_validator(mode="after")
     def _has_ngrams_for_their_mechanism(self) -> Self:
-        if bool(self.ngrams) != (self.model.get("mechanism") == "ngram_attention"):
-            raise ValueError("Expected a table [ngrams] with the mechanism ngram_attention, and with no other.")
+        if bool(self.ngrams) != (self.model.get("mechanism") == "ngram_attention" or "ngrams" in self.model):
+            raise ValueError("Expected a table [ngrams] with the mechanism ngram_attention or [model.ngrams] alone.")
         return self
 
     @model_validator(mode="after")

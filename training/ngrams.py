@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from models.classifier import HEAD
-from models.layers.ngram_attention import UNSEEN, NgramAttention
+from models.layers.ngram_attention import MOST_LOGIT_CODE, MOST_VALUE_CODE, UNSEEN, NgramAttention
 from models.masking import Tensor
 from models.tokenizer import PAD_ID
 from training.batches import batches_by_length, pad_batch
@@ -69,6 +69,25 @@ def ngram_counts(layer: NgramAttention, ids: Sequence[np.ndarray], of: np.ndarra
     for label in range(labels):
         counts[label] = np.bincount(np.concatenate(found[label]), minlength=layer.buckets + 1)
     return counts[:, :-1].T
+
+
+def codes_of(logits: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
+    """Return the weights of a layer of 8 bits: the nearest codes of float32 tables, and their ranges.
+
+    Args:
+        logits: float32[buckets], the attention logits.
+        values: float32[buckets, features].
+
+    Returns:
+        uint8[buckets], int8[buckets, features], float32[2], float32[1], in the order of the layer's weights.
+    """
+    seen = logits > UNSEEN
+    low, high = (float(logits[seen].min()), float(logits[seen].max())) if seen.any() else (0.0, 0.0)
+    step = max(high - low, 1e-6) / (MOST_LOGIT_CODE - 1)
+    codes = np.where(seen, 1 + np.rint((logits - low) / step), 0).clip(0, MOST_LOGIT_CODE).astype(np.uint8)
+    value_step = max(float(np.abs(values[seen]).max(initial=0.0)), 1e-6) / MOST_VALUE_CODE
+    value_codes = np.where(seen[:, None], np.rint(values / value_step), 0).astype(np.int8)
+    return [codes, value_codes, np.array([low - step, step], np.float32), np.array([value_step], np.float32)]
 
 
 class TableAdagrad(keras.optimizers.Adagrad):

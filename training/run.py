@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,20 @@ import numpy as np
 
 from models.bundle.store import BundleCard, save_bundle
 from models.calibration import fit_temperature, probabilities
-from models.classifier import EMBEDDING, build_classifier
-from models.config import ClassifierConfig
 from models.explain import faithfulness
 from models.tokenizer import RULES, Tokenizer
 from training.batches import EncodedTexts, for_prediction, predict_logits, predict_tokens
-from training.checkpoint import CHECKPOINT_FILE, VECTORS_FILE, Checkpoint, open_work_folder
+from training.checkpoint import VECTORS_FILE, open_work_folder
 from training.config import TrainConfig
 from training.data.corpus import Corpus, LabelledTexts, label_counts
 from training.data.exclusion import EXCLUDED_FILE, leave_out
 from training.data.splits import Splits
-from training.fit import Fit, label_weights
-from training.folds import OutOfFold, cross_validate
+from training.fit import label_weights
+from training.fitting.members import fit_classifier
 from training.measuring.metrics import measure, measure_labels, reliability
 from training.measuring.picture import Example
 from training.measuring.report import Report, write_report
 from training.measuring.warnings import find_warnings
-from training.ngrams import start_at_naive_bayes
 from training.prepare import Prepared, prepare
 from training.progress import Progress
 
@@ -78,7 +74,7 @@ def train(
 
     # Build and fit the classifier.
     architecture = config.classifier(vocabulary_size=tokenizer.vocabulary_size, labels=len(corpus.label_names))
-    fitted = _fit(config, architecture, corpus.label_names, prepared, work, resume=resume, progress=progress)
+    fitted = fit_classifier(config, corpus.label_names, prepared, work, resume=resume, progress=progress)
 
     # Calibrate on validation, then measure: on a test part of the corpus' own, once, or else on validation.
     forward = for_prediction(fitted.model)
@@ -141,71 +137,6 @@ def train(
         progress.say(f"no model for ONNX Runtime: {card.without_onnx}")
     shutil.rmtree(work)
     return card
-
-
-@dataclass(frozen=True, slots=True)
-class _Fitted:
-    """A trained model, and its predictions for held-out texts.
-
-    Attributes:
-        model: the model.
-        history: figures of every epoch.
-        logits: float32[texts, labels], of texts that were not trained on: validation, or all by cross-validation.
-        labels: int[texts], the labels of these.
-        processor_seconds: of the fit, since the run began or resumed.
-    """
-
-    model: keras.Model
-    history: list[dict[str, Any]]
-    logits: np.ndarray
-    labels: np.ndarray
-    processor_seconds: float
-
-
-def _fit(
-    config: TrainConfig,
-    architecture: ClassifierConfig,
-    label_names: tuple[str, ...],
-    prepared: Prepared,
-    work: Path,
-    *,
-    resume: bool,
-    progress: Progress,
-) -> _Fitted:
-    """Train the classifier, after cross-validation if there is no validation set."""
-
-    def build(texts: EncodedTexts) -> keras.Model:
-        model = build_classifier(architecture)
-        if prepared.vectors is not None:
-            model.get_layer(EMBEDDING).set_weights([prepared.vectors])
-        if config.ngrams:
-            weights = label_weights(config, texts.labels, label_names)
-            start_at_naive_bayes(model, config.ngrams, texts.ids, texts.labels, weights)
-        return model
-
-    started = time.process_time()
-    train, validation = prepared.train, prepared.validation
-    out_of_fold: OutOfFold | None = None
-    if not len(validation.labels):
-        out_of_fold = cross_validate(config, train, label_names, build, progress)
-        keras.utils.set_random_seed(config.seed)  # as if there had been no folds, on resuming too
-    model = build(train)
-    fit = Fit(
-        model,
-        config,
-        train,
-        None if out_of_fold else validation,
-        Checkpoint(work / CHECKPOINT_FILE),
-        weights=label_weights(config, train.labels, label_names),
-        last_epochs=out_of_fold.last_epochs if out_of_fold else None,
-    )
-    fit.run(progress, resume=resume)
-    seconds = time.process_time() - started
-    if out_of_fold is None:
-        logits = predict_logits(for_prediction(model), validation.ids)
-        return _Fitted(model, fit.state.history, logits, validation.labels, seconds)
-    history = [entry | figures for entry, figures in zip(fit.state.history, out_of_fold.figures, strict=False)]
-    return _Fitted(model, history, out_of_fold.logits, train.labels, seconds)
 
 
 def _faithfulness(forward: keras.Model, texts: EncodedTexts, temperature: float, seed: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import keras
 from models.layers.additive_pooling import AdditiveAttentionPooling
 from models.layers.atrous import AtrousSelfAttention
 from models.layers.elementwise import ElementwiseSelfAttention
+from models.layers.join_ngrams import JoinNgrams
 from models.layers.linear_head import LinearHead
 from models.layers.local import LocalSelfAttention
 from models.layers.masked_convolution import MaskedConvolution
@@ -34,6 +35,7 @@ __all__ = [
     "AtrousSelfAttention",
     "AttentionRollout",
     "ElementwiseSelfAttention",
+    "JoinNgrams",
     "LinearHead",
     "LocalSelfAttention",
     "MaskedConvolution",

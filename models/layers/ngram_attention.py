@@ -15,6 +15,9 @@ PRIME = 16_777_213  # below 2^24
 PIECE = 4_096
 FACTORS = (130_363, 95_789, 120_371, 84_631)  # primes below 2^17
 
+MOST_LOGIT_CODE, MOST_VALUE_CODE = 255, 127
+"""Of tables in 8 bits. The code 0 of an attention logit stands for `UNSEEN`."""
+
 
 @keras.saving.register_keras_serializable("heed")
 class NgramAttention(keras.layers.Layer):
@@ -45,12 +48,16 @@ class NgramAttention(keras.layers.Layer):
     float32[batch, tokens, features], which sum to the first output. A row with no real token gives zeros. Always in
     float32.
 
+    With `bits=8` the tables are codes, uint8 for u and int8 for v, which are never trained: u = low + step * code, or
+    `UNSEEN` for the code 0, and v = step * code. Training makes them from trained tables.
+
     Args:
         features: numbers in v.
         longest: tokens in the longest n-gram.
         buckets: rows of the tables, at most 2^23. Two n-grams in one bucket are one.
         scale: factor of the mean.
         dropout: share of a text's distinct n-grams dropped in training.
+        bits: 8 for tables of codes, 32 for float32.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class NgramAttention(keras.layers.Layer):
         buckets: int = 1 << 20,
         scale: float = 10.0,
         dropout: float = 0.0,
+        bits: int = 32,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -73,20 +81,29 @@ class NgramAttention(keras.layers.Layer):
                 raise ValueError(f"Expected {name} from 1 to {most}. Received {name}={value}.")
         if not 0 <= dropout < 1:
             raise ValueError(f"Expected dropout in [0, 1). Received dropout={dropout}.")
+        if bits not in (8, 32):
+            raise ValueError(f"Expected bits to be 8 or 32. Received bits={bits}.")
         self.features = features
         self.longest = longest
         self.buckets = buckets
         self.scale = scale
         self.dropout = dropout
+        self.bits = bits
         self.seed_generator = keras.random.SeedGenerator()
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.attention_logits = self.add_weight(  # u
-            name="attention_logits", shape=(self.buckets,), initializer="zeros", dtype="float32", autocast=False
-        )
-        self.ngram_values = self.add_weight(  # v
-            name="values", shape=(self.buckets, self.features), initializer="zeros", dtype="float32", autocast=False
+        logits, values = ("uint8", "int8") if self.bits == 8 else ("float32", "float32")
+        self.attention_logits = self._table("attention_logits", (self.buckets,), logits)  # u
+        self.ngram_values = self._table("values", (self.buckets, self.features), values)  # v
+        if self.bits == 8:
+            self.logit_range = self._table("logit_range", (2,), "float32")  # low, step
+            self.value_step = self._table("value_step", (1,), "float32")
+
+    def _table(self, name: str, shape: tuple[int, ...], dtype: str) -> keras.Variable:
+        trainable = self.bits == 32
+        return self.add_weight(
+            name=name, shape=shape, initializer="zeros", dtype=dtype, trainable=trainable, autocast=False
         )
 
     def call(
@@ -104,17 +121,17 @@ class NgramAttention(keras.layers.Layer):
         ranked = ops.take_along_axis(grams, order, axis=1)
         starts = ops.concatenate([ops.ones_like(ranked[:, :1], "bool"), ranked[:, 1:] != ranked[:, :-1]], axis=1)
         distinct = ops.logical_and(starts, ranked < self.buckets)
-        scores = ops.take(self.attention_logits, self._rows(ranked), axis=0)  # [batch, grams]
+        scores = self._logits_of(ranked)  # [batch, grams]
         if training:
             drawn = keras.random.uniform(ops.shape(ranked), seed=self.seed_generator) >= self.dropout
             distinct = ops.logical_and(distinct, ops.logical_and(drawn, scores > UNSEEN))
         weights = masked_softmax(scores, distinct)
-        values = ops.take(self.ngram_values, self._rows(ranked), axis=0)  # [batch, grams, features]
+        values = self._values_of(ranked)  # [batch, grams, features]
         pooled = self.scale * ops.einsum("bg,bgf->bf", weights, values)  # [batch, features]
         if not (return_attention_scores or return_values):
             return pooled
         shares = ops.take_along_axis(_divided(weights, starts), ops.argsort(order, axis=1), axis=1)  # [batch, grams]
-        values = self.scale * ops.take(self.ngram_values, self._rows(grams), axis=0)
+        values = self.scale * self._values_of(grams)
         shares = ops.expand_dims(shares, -1) * ops.concatenate([ops.ones_like(values[..., :1]), values], axis=-1)
         tokens = self._of_tokens(shares, ops.shape(inputs)[1])  # [batch, tokens, 1 + features]
         outputs = [pooled]
@@ -152,7 +169,22 @@ class NgramAttention(keras.layers.Layer):
             "buckets": self.buckets,
             "scale": self.scale,
             "dropout": self.dropout,
+            "bits": self.bits,
         }
+
+    def _logits_of(self, grams: Tensor) -> Tensor:
+        """The attention logits of buckets int32[batch, grams]: float32[batch, grams]."""
+        found = ops.take(self.attention_logits, self._rows(grams), axis=0)
+        if self.bits == 32:
+            return found
+        low, step = self.logit_range[0], self.logit_range[1]
+        codes = ops.cast(found, "float32")
+        return ops.where(codes == 0, UNSEEN, low + step * codes)
+
+    def _values_of(self, grams: Tensor) -> Tensor:
+        """The values of buckets int32[batch, grams]: float32[batch, grams, features]."""
+        found = ops.take(self.ngram_values, self._rows(grams), axis=0)
+        return found if self.bits == 32 else self.value_step * ops.cast(found, "float32")
 
     def _rows(self, grams: Tensor) -> Tensor:
         return ops.minimum(grams, self.buckets - 1)  # any will do where there is no n-gram: its weight is 0

@@ -4,16 +4,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.bundle.store import load_bundle
 from models.classifier import HEAD, build_classifier
 from models.config import ClassifierConfig
+from models.layers import NgramAttention
 from models.layers.ngram_attention import UNSEEN
 from tests.training.tiny_run import TINY, RecordedProgress
 from training.config import NgramsConfig, PhaseConfig, TrainConfig
 from training.data.corpus import Corpus
 from training.data.imdb import load_imdb
-from training.ngrams import TableAdagrad, start_at_naive_bayes
+from training.ngrams import TableAdagrad, codes_of, start_at_naive_bayes
 from training.run import train
 
 GOOD, FILM, DULL, ONCE = 2, 3, 4, 5
@@ -78,6 +81,29 @@ def test_adagrad_of_rows_is_adagrad_of_tables(pull: float, sparse: bool) -> None
     np.testing.assert_allclose(np.asarray(values), expected, atol=1e-5)
     steps = 0.5 * 0.1 * (1 + 1 / np.sqrt(2) + 1 / np.sqrt(3))
     np.testing.assert_allclose(np.asarray(attention), [0, -steps, 0, -steps, 0], atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 50), st.floats(0, 1))
+def test_codes_are_the_nearest_of_their_range(seed: int, spread: float, unseen: float) -> None:
+    generator = np.random.default_rng(seed)
+    logits, values = (
+        generator.normal(0, spread, 64).astype("float32"),
+        generator.normal(0, 1, (64, 2)).astype("float32"),
+    )
+    logits[generator.random(64) < unseen] = UNSEEN
+    coded = NgramAttention(buckets=64, features=2, bits=8)
+    coded.build((None, None))
+    coded.set_weights(codes_of(logits, values))
+    each = np.arange(64, dtype="int32")[None]
+    found, seen = np.asarray(coded._logits_of(each))[0], logits > UNSEEN
+    assert (found[~seen] == UNSEEN).all()
+    if seen.any():
+        np.testing.assert_allclose(found[seen], logits[seen], atol=np.ptp(logits[seen]) / 254 / 2 + 1e-4)
+        most = np.abs(values[seen]).max()
+        np.testing.assert_allclose(
+            np.asarray(coded._values_of(each))[0][seen], values[seen], atol=most / 127 / 2 + 1e-6
+        )
 
 
 NGRAMS = TrainConfig(

@@ -22,6 +22,7 @@ CASES = {
         (IDS,),
         {"mask": MASK, "float32_outputs": True},
     ),
+    "in_8_bits": Case(NgramAttention, {"buckets": BUCKETS, "bits": 8}, (IDS,), {"mask": MASK, "float32_outputs": True}),
     "words_alone": Case(
         NgramAttention, {"longest": 1, "buckets": BUCKETS}, (IDS,), {"mask": MASK, "float32_outputs": True}
     ),
@@ -167,3 +168,8 @@ def test_dropout_drops_whole_ngrams_in_training_alone() -> None:
 def test_an_invalid_argument_says_what_was_expected(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"Expected .*Received"):
         NgramAttention(**arguments)
+
+
+def test_bits_are_8_or_32() -> None:
+    with pytest.raises(ValueError, match=r"8 or 32\. Received bits=4"):
+        NgramAttention(bits=4)
