@@ -102,7 +102,8 @@ def train_command(
         except OSError as error:  # such as a full disk
             raise TrainingError(f"{error}. {how_to_resume(work)}".strip()) from error
     print_evaluations(Console(), [Evaluation.of_card(out, card)])
-    _say(f"Saved {out} (version {card.version}), with a report in {out / 'report' / 'report.html'}.")
+    report = out / "report" / "report.html"
+    _say(f"Saved {out} (version {card.version}, seed {settings.seed}), with a report in {report}.")
     print_warnings(console, card.warnings)
 
 
@@ -245,7 +246,10 @@ def _measure(
         if whole and one.same_data:
             _say(f"{one.path}: trained on most of these texts, so the figures are too good.")
         elif not whole and not one.same_data:
-            _say(f"{one.path}: trained on other data, so its card differs. --all measures on all labelled texts.")
+            _say(
+                f"{one.path}: trained on other data, so its card differs (cards until 0.3.0 also do if read without "
+                "--test). --all measures on all labelled texts."
+            )
         if "texts_in_train" in one.metrics:
             _say(
                 f"{one.path}: {one.metrics['texts_in_train']:,} of the texts are among those to learn from; accuracy "

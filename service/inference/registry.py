@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import structlog
 
 from models.bundle.card import CARD_FILE, read_card
-from models.bundle.looks import LOOKS_FILE
 from models.bundle.parts import BundleParts
 from models.bundle.verification import BundleError
 from service.inference.batcher import Batcher, answers_probe
@@ -266,8 +265,6 @@ def _bundle_stamps(models_dir: Path) -> dict[str, Stamp]:
     for folder in models_dir.iterdir():
         if not folder.name.startswith(".") and (folder / CARD_FILE).is_file():
             with os.scandir(folder) as entries:
-                files = [
-                    (entry.name, entry.stat()) for entry in entries if entry.is_file() and entry.name != LOOKS_FILE
-                ]
+                files = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
             stamps[folder.name] = tuple(sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in files))
     return stamps
