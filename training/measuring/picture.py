@@ -1,4 +1,4 @@
-"""The picture of a few test texts, for a page that cannot show HTML, such as README."""
+"""The picture of a few texts, for a page that cannot show HTML, such as README."""
 
 import warnings
 from collections.abc import Sequence
