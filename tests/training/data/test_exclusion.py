@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from training.config import CONFIGS, DataConfig, read_config
 from training.data.corpus import Corpus, LabelledTexts
 from training.data.exclusion import leave_out, read_names
 from training.data.imdb import load_imdb
+from training.measuring.evaluate import evaluate
 from training.prepare import prepare
 from training.run import train
 
@@ -98,6 +100,11 @@ def test_nothing_is_learned_from_a_text_that_is_left_out(imdb_folder: Path, tmp_
     assert card.data["excluded"] == {"file": "names.txt", "train": 2, "unlabelled": 2}
     assert card.training["config"]["data"]["exclude"] == "names.txt"
     assert sum(sum(card.data[part].values()) for part in ("train", "validation")) <= several - 2
+    measured = evaluate(tmp_path / "b", corpus)  # the bundle knows what was left out
+    assert measured.same_data
+    assert measured.metrics["nll"] == pytest.approx(card.metrics["validation"]["nll"], abs=1e-5)
+    few = np.arange(10, len(corpus.train))
+    assert not evaluate(tmp_path / "b", replace(corpus, train=corpus.train.take(few), names=())).same_data
 
 
 def texts_of(corpus: Corpus) -> tuple[str, ...]:
