@@ -63,7 +63,9 @@ GROUND_FLOOR = {
     "training.measuring": {"training", "training.batches"},
     "training.robustness": {"training", "training.batches"},
     "models.layers": {"models.masking", "models.windows"},
-    "models.bundle": {"models.classifier", "models.config", "models.mechanisms", "models.tokenizer"},
+    "models.bundle": {
+        *("models.attending", "models.classifier", "models.config", "models.mechanisms", "models.tokenizer"),
+    },
 }
 MOST_FILES = 14
 BUNDLES = ("default", "dot_product", "multi_head", "transformer")

@@ -17,6 +17,7 @@ from models.layers import CUSTOM_OBJECTS
 
 MAX_ARCHITECTURE_BYTES = 8 << 20
 
+_STORED_DTYPES = (np.dtype("<f4"), np.dtype("uint8"), np.dtype("int8"))
 _LOCAL_HEADER = 30  # bytes of a zip member's header; the last four are the lengths of the two names that follow
 
 _ARCHITECTURE = "config.json"
@@ -63,7 +64,10 @@ def check_model_archive(file: Path) -> None:
 
 
 def stored_weights(file: Path) -> dict[int, list[int]]:
-    """Return the offsets of all float32 weights in the archive, by their size in bytes; none if they are compressed."""
+    """Return the offsets of all weights in the archive, by their size in bytes; none if they are compressed.
+
+    Weights of other types than float32, uint8 and int8 are left out.
+    """
     places: dict[int, list[int]] = {}
     with zipfile.ZipFile(file) as archive:
         member = archive.getinfo(_WEIGHTS)
@@ -75,7 +79,7 @@ def stored_weights(file: Path) -> dict[int, list[int]]:
         begin = member.header_offset + _LOCAL_HEADER + name + extra
 
         def note(_: str, item: h5py.Group | h5py.Dataset) -> None:
-            if isinstance(item, h5py.Dataset) and item.dtype == np.dtype("<f4"):
+            if isinstance(item, h5py.Dataset) and item.dtype in _STORED_DTYPES:
                 offset = item.id.get_offset()
                 if offset is not None:  # in one piece
                     places.setdefault(item.nbytes, []).append(begin + offset)

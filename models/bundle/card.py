@@ -18,18 +18,19 @@ _CARD_BYTES = 1 << 20
 
 
 class WeightPlace(BaseModel):
-    """The place of a weight in `model.keras`: little-endian float32, uncompressed, in one piece.
+    """The place of a weight in `model.keras`: little-endian, uncompressed, in one piece.
 
     Attributes:
         offset: of the first byte, from the beginning of the file.
         shape: of the array, in C order.
+        dtype: float32, or the type of codes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     offset: int = Field(ge=0, le=1 << 40)
     shape: tuple[Annotated[int, Field(ge=1, le=1 << 31)], ...] = Field(min_length=1, max_length=2)
-    dtype: Literal["float32"] = "float32"
+    dtype: Literal["float32", "uint8", "int8"] = "float32"
 
 
 class BundleCard(BaseModel):
@@ -58,7 +59,7 @@ class BundleCard(BaseModel):
     without_onnx: str | None = None
     """Why there is no `model.onnx`; None where there is one, or the bundle is older than the format's support of it."""
     kernel: dict[str, WeightPlace] | None = None
-    """The weights from which a kernel computes the model, by the names of `models.native.forward`. None where no kernel
+    """The weights from which a kernel computes the model, by the names of `models.native`. None where no kernel
     knows its architecture, or the bundle is older than such kernels."""
     warnings: tuple[str, ...] = ()
     """Problems found by training, one sentence each; empty in older bundles."""

@@ -9,37 +9,57 @@ from typing import Any
 import keras
 import numpy as np
 
+from models.attending import NGRAMS, ngrams_layer
 from models.bundle.archive import stored_weights
 from models.bundle.card import WeightPlace
 from models.classifier import EMBEDDING, ENCODER, HEAD, build_classifier
 from models.config import ClassifierConfig
+from models.layers import NgramAttention
+from models.mechanisms import attention_layer
 
-_UNITS_STEP, _MOST_UNITS = 16, 512
+_UNITS_STEP, _MOST_UNITS, _BITS = 16, 512, 8
 _OPTIONS = {"units", "score", "temperature", "use_bias", "activation"}  # of the pooling; others could name any class
 _SCORES_ALIKE = {"score": "tanh", "activation": "tanh"}
 
 
 def kernel_weights(model: keras.Model, config: ClassifierConfig) -> dict[str, np.ndarray] | None:
-    """Return the weights from which `models.native.forward` computes `model`; None where it computes something else.
+    """Return the weights from which `models.native` computes `model`; None where it computes something else.
 
-    It computes a recurrent encoder over token ids, additive pooling and a linear head. `model` must equal the graph
-    that is built from `config`, layer for layer.
+    It computes a recurrent encoder over token ids with additive pooling, an attention over n-grams in 8 bits, or both,
+    under a linear head. `model` must equal the graph that is built from `config`, layer for layer.
     """
     if not _is_known(config) or not _has_sizes_of(model, config) or not _equals(model, build_classifier(config)):
         return None
-    encoder, pooling, head = (model.get_layer(name) for name in (ENCODER, "attention", HEAD))
+    head = model.get_layer(HEAD)
+    weights = {"head_kernel": head.kernel, "head_bias": head.bias}
+    if not _reads_ngrams_alone(config):
+        weights |= _weights_of_states(model)
+    if (name := _name_of_ngrams(config)) is not None:
+        weights |= _weights_of_ngrams(model.get_layer(name))
+    return {name: keras.ops.convert_to_numpy(weight) for name, weight in weights.items() if weight is not None}
+
+
+def _weights_of_states(model: keras.Model) -> dict[str, Any]:
+    encoder, pooling = model.get_layer(ENCODER), model.get_layer("attention")
     weights = {
         "embedding": model.get_layer(EMBEDDING).embeddings,
         "attention_kernel": pooling.kernel,
         "attention_bias": pooling.bias,
         "attention_query": pooling.query,
-        "head_kernel": head.kernel,
-        "head_bias": head.bias,
     }
     for direction, layer in (("forward", encoder.forward_layer), ("backward", encoder.backward_layer)):
         for name, weight in zip(("kernel", "recurrent", "bias"), layer.cell.weights, strict=True):
             weights[f"{direction}_{name}"] = weight
-    return {name: keras.ops.convert_to_numpy(weight) for name, weight in weights.items() if weight is not None}
+    return weights
+
+
+def _weights_of_ngrams(layer: NgramAttention) -> dict[str, Any]:
+    return {
+        "ngram_logits": layer.attention_logits,
+        "ngram_values": layer.ngram_values,
+        "ngram_logit_range": layer.logit_range,
+        "ngram_value_step": layer.value_step,
+    }
 
 
 def index_weights(archive: Path, weights: Mapping[str, np.ndarray]) -> dict[str, WeightPlace] | None:
@@ -50,17 +70,30 @@ def index_weights(archive: Path, weights: Mapping[str, np.ndarray]) -> dict[str,
         offset = find_weight(array, places, content)
         if offset is None:
             return None
-        index[name] = WeightPlace(offset=offset, shape=array.shape)
+        index[name] = WeightPlace(offset=offset, shape=array.shape, dtype=array.dtype.name)
     return index
 
 
 def find_weight(array: np.ndarray, places: Mapping[int, list[int]], content: bytes) -> int | None:
     """Return the offset in `content` of the very bytes of an array, one of `stored_weights`."""
-    data = array.astype("<f4", copy=False).tobytes()
+    data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     return next((at for at in places.get(len(data), ()) if content[at : at + len(data)] == data), None)
 
 
+def _reads_ngrams_alone(config: ClassifierConfig) -> bool:
+    return config.mechanism == "ngram_attention"
+
+
+def _name_of_ngrams(config: ClassifierConfig) -> str | None:
+    """The layer's name; None where there are no n-grams."""
+    if _reads_ngrams_alone(config):
+        return "attention"
+    return None if config.ngrams is None else NGRAMS
+
+
 def _is_known(config: ClassifierConfig) -> bool:
+    if _reads_ngrams_alone(config):
+        return config.attention.get("bits") == _BITS
     options = {name: config.attention.get(name, usual) for name, usual in _SCORES_ALIKE.items()}
     return (
         config.encoder in ("bilstm", "bigru")
@@ -70,18 +103,24 @@ def _is_known(config: ClassifierConfig) -> bool:
         and config.encoder_units % _UNITS_STEP == 0
         and config.encoder_units <= _MOST_UNITS
         and options == _SCORES_ALIKE
+        and (config.ngrams is None or config.ngrams.get("bits") == _BITS)
     )
 
 
 def _has_sizes_of(model: keras.Model, config: ClassifierConfig) -> bool:
     """Whether the layers have the sizes of `config`, which is then safe to build: the model in memory is as large."""
     layers = {layer.name: layer for layer in model.layers}
-    return (
-        getattr(layers.get(EMBEDDING), "input_dim", None) == config.vocabulary_size
-        and getattr(layers.get(EMBEDDING), "output_dim", None) == config.embedding_dim
-        and getattr(layers.get("attention"), "units", None) == config.attention.get("units", config.attention_units)
-        and getattr(layers.get(HEAD), "labels", None) == config.labels
-    )
+    sizes: list[tuple[str, str, object]] = [(HEAD, "labels", config.labels)]
+    if not _reads_ngrams_alone(config):
+        sizes += [
+            (EMBEDDING, "input_dim", config.vocabulary_size),
+            (EMBEDDING, "output_dim", config.embedding_dim),
+            ("attention", "units", config.attention.get("units", config.attention_units)),
+        ]
+    if (name := _name_of_ngrams(config)) is not None:
+        expected = attention_layer(config) if _reads_ngrams_alone(config) else ngrams_layer(config)
+        sizes += [(name, size, getattr(expected, size)) for size in ("buckets", "features")]
+    return all(getattr(layers.get(name), size, None) == value for name, size, value in sizes)
 
 
 def _equals(model: keras.Model, built: keras.Model) -> bool:

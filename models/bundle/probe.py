@@ -71,9 +71,16 @@ class Probe(BaseModel):
 def make_probe(
     forward: Forward, *, vocabulary_size: int, max_tokens: int, bases: Sequence[float] | None
 ) -> Probe | None:
-    """Record the outputs for a batch of texts of random ids, the largest id among them; None if one is not finite."""
+    """Record the outputs for a batch of texts of random ids, the largest id among them; None if one is not finite.
+
+    Small ids, of frequent words, are more likely, so that n-grams that training saw are among them.
+    """
     generator = np.random.default_rng(0)
-    texts = [generator.integers(UNKNOWN_ID, vocabulary_size, min(length, max_tokens)).tolist() for length in _LENGTHS]
+    most = np.log(vocabulary_size / UNKNOWN_ID)
+    texts = [
+        (UNKNOWN_ID * np.exp(generator.uniform(0, most, min(length, max_tokens)))).astype(int).tolist()
+        for length in _LENGTHS
+    ]
     texts[0][-1] = vocabulary_size - 1
     outputs = forward(_padded(texts))
     if not all(np.isfinite(output).all() for output in (*outputs.values(), np.array(bases or ()))):

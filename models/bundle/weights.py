@@ -9,16 +9,15 @@ import numpy as np
 from models.bundle.card import WeightPlace
 from models.bundle.verification import BundleError
 
-_DTYPE = np.dtype("<f4")
-
 
 def read_weights(file: Path, places: Mapping[str, WeightPlace]) -> dict[str, np.ndarray]:
-    """Read float32 arrays from a file that was verified.
+    """Read arrays from a file that was verified.
 
     Raises:
         BundleError: a place is outside the file, or all together are larger than it.
     """
-    sizes = {name: _DTYPE.itemsize * prod(place.shape) for name, place in places.items()}
+    dtypes = {name: np.dtype(place.dtype).newbyteorder("<") for name, place in places.items()}
+    sizes = {name: dtypes[name].itemsize * prod(place.shape) for name, place in places.items()}
     weights = {}
     try:
         with file.open("rb") as stream:
@@ -31,7 +30,7 @@ def read_weights(file: Path, places: Mapping[str, WeightPlace]) -> dict[str, np.
                         f"{file}: expected {name} within {end} bytes. Received {sizes[name]} from {place.offset} on."
                     )
                 stream.seek(place.offset)
-                weights[name] = np.fromfile(stream, _DTYPE, prod(place.shape)).reshape(place.shape)
+                weights[name] = np.fromfile(stream, dtypes[name], prod(place.shape)).reshape(place.shape)
     except (OSError, ValueError) as error:
         raise BundleError(f"{file}: expected a readable file. {error}.") from error
     return weights

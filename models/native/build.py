@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent
 LIBRARY = Path(os.environ.get("HEED_NATIVE_LIBRARY", FOLDER / f"_heed{sysconfig.get_config_var('EXT_SUFFIX')}"))
 """The variable is for tests of a library that was compiled in another way."""
 
-SOURCES = ("forward.c", "forward_avx2.c", "forward_avx512.c", "tokenizer.c", "tokens_json.c")
+SOURCES = ("forward.c", "forward_avx2.c", "forward_avx512.c", "ngrams.c", "tokenizer.c", "tokens_json.c")
 FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fPIC", "-Wall", "-Wextra", "-Wno-psabi")
 
 

@@ -276,9 +276,10 @@ INLINE float dot(const float *one, const float *other, int length)
     return sum_of(sums);
 }
 
-/* Logits of the states' weighted sum, and each token's share of them: models/layers/linear_head.py. */
-INLINE void classify(const Model *model, int tokens, const float *states, const float *attention, float *logits,
-                     float *contributions, float *pooled)
+/* Logits of the states' weighted sum, and each token's share of them: models/layers/linear_head.py. The logits include
+ * those of another path, `added`, unless that is NULL. */
+INLINE void classify(const Model *model, int tokens, const float *states, const float *attention, const float *added,
+                     float *logits, float *contributions, float *pooled)
 {
     const int width = 2 * model->units;
     memset(pooled, 0, sizeof(float) * width);
@@ -288,6 +289,7 @@ INLINE void classify(const Model *model, int tokens, const float *states, const 
     int target = model->labels == 2;
     for (int label = 0; label < model->labels; label++) {
         logits[label] = dot(pooled, model->head + (size_t)label * width, width) + model->head_bias[label];
+        if (added) logits[label] += added[label];
         if (model->labels > 2 && logits[label] > logits[target]) target = label;
     }
     const float *contrast = model->contrasts + (size_t)target * width;
@@ -317,9 +319,10 @@ INLINE int is_valid(const Model *model)
  * lengths are similar.
  *
  * lengths int32[texts], 0 or more, `tokens` in all. ids int32[tokens], one text after the other; so are attention and
- * contributions, float32[tokens]. logits float32[texts, labels]. Nothing is written if an id is out of range. */
+ * contributions, float32[tokens]. logits float32[texts, labels], to which `added` is added unless it is NULL. Nothing is
+ * written if an id is out of range. */
 int FORWARD(const Model *model, int32_t texts, int64_t tokens, const int32_t *lengths, const int32_t *ids,
-            float *logits, float *attention, float *contributions)
+            const float *added, float *logits, float *attention, float *contributions)
 {
     if (!is_valid(model) || texts < 0 || tokens < 0 || tokens > MAX_TOKENS) return INVALID;
     int64_t counted = 0, most = 0; /* tokens in all, and in the largest batch */
@@ -349,10 +352,11 @@ int FORWARD(const Model *model, int32_t texts, int64_t tokens, const int32_t *le
         for (int32_t text = first; text < end; text++) {
             const int32_t length = lengths[text];
             attend(model, length, of_text, attention, scratch);
-            classify(model, length, of_text, attention, logits, contributions, pooled);
+            classify(model, length, of_text, attention, added, logits, contributions, pooled);
             sum += total(length, attention) + total(length, contributions) + total(model->labels, logits);
             of_text += (size_t)length * width;
             ids += length, attention += length, contributions += length, logits += model->labels;
+            if (added) added += model->labels;
         }
     }
     free(pooled);
@@ -361,7 +365,7 @@ int FORWARD(const Model *model, int32_t texts, int64_t tokens, const int32_t *le
 
 #ifdef DISPATCHES
 typedef int Forward(const Model *model, int32_t texts, int64_t tokens, const int32_t *lengths, const int32_t *ids,
-                    float *logits, float *attention, float *contributions);
+                    const float *added, float *logits, float *attention, float *contributions);
 
 /* Lanes of the widest vectors that this processor has and this library has code for. */
 int heed_lanes(void)
@@ -377,7 +381,7 @@ int heed_lanes(void)
 
 /* The forward pass with the widest vectors that this processor has. */
 int heed_forward(const Model *model, int32_t texts, int64_t tokens, const int32_t *lengths, const int32_t *ids,
-                 float *logits, float *attention, float *contributions)
+                 const float *added, float *logits, float *attention, float *contributions)
 {
     Forward *forward = heed_forward_any;
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -385,7 +389,7 @@ int heed_forward(const Model *model, int32_t texts, int64_t tokens, const int32_
     if (heed_lanes() == 8) forward = heed_forward_avx2;
     if (heed_lanes() == 16) forward = heed_forward_avx512;
 #endif
-    return forward(model, texts, tokens, lengths, ids, logits, attention, contributions);
+    return forward(model, texts, tokens, lengths, ids, added, logits, attention, contributions);
 }
 
 /* A hash of the sources that this library was compiled from. */

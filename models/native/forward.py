@@ -1,20 +1,17 @@
 """The forward pass of one architecture in C: bidirectional LSTM or GRU, additive pooling, linear head."""
 
 import ctypes
-import itertools
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 
 from models.native import unlocked_library
+from models.native.kernel import CompiledKernel
 
 _PANEL, _BLOCK, _MAX_INPUTS, _MAX_OUTPUTS = 16, 64, 1024, 65536
 """As in forward.c."""
 _LEAST_TEMPERATURE = 1e-30
 _MAX_TABLE_BYTES = 256 << 20  # of both directions
-_MAX_TEXT_TOKENS, _MAX_TEXTS = 1 << 20, 1 << 16  # in one call; MAX_TOKENS of forward.c is larger
-_INVALID, _NO_MEMORY, _WRONG_ID, _NOT_FINITE, _FINITE = range(-3, 2)
 
 DIRECTIONS = ("forward", "backward")
 _OF_A_DIRECTION = ("kernel", "recurrent", "bias")
@@ -37,25 +34,11 @@ class _Model(ctypes.Structure):
     ]
 
 
-class Output(NamedTuple):
-    """The outputs for one text: views into the arrays of its batch.
-
-    Attributes:
-        logits: float32[labels].
-        attention: float32[tokens].
-        contributions: float32[tokens].
-    """
-
-    logits: np.ndarray
-    attention: np.ndarray
-    contributions: np.ndarray
-
-
-class NativeForward:
+class NativeForward(CompiledKernel):
     """Computes what Keras computes from these weights, about twice as fast as XLA on a processor.
 
-    Texts are not padded, and the outputs for a text are the same to the last bit in any batch. Several threads may call
-    at once; other threads run meanwhile.
+    Groups of eight neighbours run side by side, fastest if their lengths are similar. The logits of another path, given
+    to `compute`, are added to its own before the highest names the label that contributions are of.
 
     Args:
         weights: float32 arrays by name, as Keras saves them, where V is the size of the vocabulary, E the width of an
@@ -76,13 +59,12 @@ class NativeForward:
         if loaded is None:
             raise RuntimeError("The kernels are not compiled, or not wanted.")
         units, gates = _check(weights, temperature)
-        vocabulary, self.labels, hidden = (
+        vocabulary, labels, hidden = (
             *(len(weights["embedding"]), len(weights["head_bias"])),
             weights["attention_kernel"].shape[1],
         )
-        self.largest_id = vocabulary - 1
         self._arrays: list[np.ndarray] = []  # the structure holds only their addresses
-        model = self._model = _Model(vocabulary, units, gates, _padded(gates * units), _padded(hidden), self.labels)
+        model = _Model(vocabulary, units, gates, _padded(gates * units), _padded(hidden), labels)
         model.temperature = temperature
         for way, direction in enumerate(DIRECTIONS):
             kernel, recurrent, bias = (_ordered(weights[f"{direction}_{name}"], gates) for name in _OF_A_DIRECTION)
@@ -95,50 +77,10 @@ class NativeForward:
         model.kernel, model.bias = self._matrix(weights["attention_kernel"], bias)
         model.query = self._address(np.pad(weights["attention_query"][:, 0], (0, -hidden % _BLOCK)))
         head = weights["head_kernel"]
-        contrasts = head - (head.sum(axis=1, keepdims=True) - head) / np.float32(self.labels - 1)
+        contrasts = head - (head.sum(axis=1, keepdims=True) - head) / np.float32(labels - 1)
         model.head, model.head_bias = self._address(head.T), self._address(weights["head_bias"])
         model.contrasts = self._address(contrasts.T)
-        self._run = loaded.heed_forward
-        self._run.argtypes = [
-            *(ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64),
-            *[ctypes.c_char_p] * 2,
-            *[ctypes.c_void_p] * 3,
-        ]
-        self._run.restype = ctypes.c_int
-
-    def __call__(self, ids: Sequence[np.ndarray]) -> tuple[list[Output], bool]:
-        """Return the outputs for texts given as integers[tokens] each, in order, and whether all are finite.
-
-        Groups of eight neighbours run side by side, fastest if their lengths are similar.
-
-        Raises:
-            ValueError: an id is out of range, or there are more than 65,536 texts or 1,048,576 tokens in one.
-        """
-        lengths = [len(text) for text in ids]
-        if len(lengths) > _MAX_TEXTS or max(lengths, default=0) > _MAX_TEXT_TOKENS:
-            raise ValueError(
-                f"Expected at most {_MAX_TEXTS} texts of at most {_MAX_TEXT_TOKENS} tokens. "
-                f"Received {len(lengths)} of up to {max(lengths)}."
-            )
-        joined = np.concatenate(ids, dtype=np.int32, casting="same_kind") if ids else np.zeros(0, np.int32)
-        logits = np.empty((len(ids), self.labels), np.float32)
-        attention, contributions = np.empty((2, len(joined)), np.float32)
-        code = self._run(
-            *(ctypes.addressof(self._model), len(ids), len(joined)),
-            *(np.array(lengths, np.int32).tobytes(), joined.tobytes()),
-            *(array.ctypes.data for array in (logits, attention, contributions)),
-        )
-        if code == _WRONG_ID:
-            raise ValueError(f"Expected ids from 1 to {self.largest_id}. Received {joined.min()} to {joined.max()}.")
-        if code == _NO_MEMORY:
-            raise MemoryError("No memory for the forward pass.")
-        if code == _INVALID:
-            raise ValueError(f"The kernel rejects {len(ids)} texts of {len(joined)} tokens.")
-        ends = itertools.accumulate(lengths)
-        return [
-            Output(row, attention[end - length : end], contributions[end - length : end])
-            for row, length, end in zip(logits, lengths, ends, strict=True)
-        ], code == _FINITE
+        super().__init__(loaded.heed_forward, model, labels=labels, largest_id=vocabulary - 1)
 
     def _matrix(self, kernel: np.ndarray, bias: np.ndarray) -> tuple[int, int]:
         """The addresses of a matrix [inputs, outputs] in panels of 16 columns, and of its bias, both padded."""

@@ -9,12 +9,14 @@ from models.bundle.parts import MODEL_FILE, BundleParts
 from models.bundle.probe import Probe
 from models.bundle.verification import BundleError
 from models.bundle.weights import read_weights
-from models.native.forward import NativeForward, lanes
+from models.native.forward import lanes
+from models.native.hybrid import kernel_of
+from models.native.kernel import Kernel
 from models.tokenizer import UNKNOWN_ID
 from service.inference.engine import Engine, Result, bucket_of, buckets_up_to
 
 _LEAST_LANES = 8
-"""With narrower vectors XLA and ONNX Runtime are faster."""
+"""With narrower vectors XLA and ONNX Runtime are faster at recurrent encoders."""
 
 log = structlog.get_logger(__name__)
 
@@ -23,39 +25,38 @@ def native_engine(bundle: BundleParts, *, buckets: Sequence[int], largest_batch:
     """Return an engine that runs `bundle` on a kernel, if there is one for it here.
 
     None where the bundle has no index of its weights, the kernels are not compiled or not wanted, the processor has no
-    wide vectors, or the kernel's outputs differ from the bundle's probe.
+    wide vectors for an encoder, or the kernel's outputs differ from the bundle's probe.
 
     Args:
         bundle: loaded with Keras or without.
         buckets: lengths in rising order; texts are counted and grouped by the next one up.
         largest_batch: texts in a forward pass, at most.
     """
-    if bundle.kernel is None or bundle.probe is None or lanes() < _LEAST_LANES:
+    least_lanes = 1 if bundle.card.mechanism == "ngram_attention" else _LEAST_LANES
+    if bundle.kernel is None or bundle.probe is None or lanes() < least_lanes:
         return None
     try:
-        weights = read_weights(bundle.path / MODEL_FILE, bundle.kernel)
-        forward = NativeForward(weights, temperature=(bundle.card.config.get("attention") or {}).get("temperature", 1))
-        difference = _difference(forward, bundle.probe)
+        kernel = kernel_of(read_weights(bundle.path / MODEL_FILE, bundle.kernel), bundle.card.config)
+        difference = _difference(kernel, bundle.probe)
     except (BundleError, ValueError, TypeError, AttributeError, MemoryError) as error:  # whatever the card claims
         difference = str(error)
     if difference is not None:
         log.warning("no kernel for this model", model=bundle.card.name, reason=difference)
         return None
-    return NativeEngine(forward, buckets=buckets_up_to(bundle.card.max_tokens, buckets), largest_batch=largest_batch)
+    return NativeEngine(kernel, buckets=buckets_up_to(bundle.card.max_tokens, buckets), largest_batch=largest_batch)
 
 
 class NativeEngine:
     """An `Engine` over a kernel. The outputs for a text are the same to the last bit in any batch.
 
     Args:
-        forward: the kernel.
         buckets: lengths in rising order; no text may be longer than the last.
         largest_batch: texts in a forward pass, at most.
     """
 
-    def __init__(self, forward: NativeForward, *, buckets: Sequence[int], largest_batch: int) -> None:
+    def __init__(self, kernel: Kernel, *, buckets: Sequence[int], largest_batch: int) -> None:
         self.buckets: Sequence[int] = tuple(buckets)
-        self._forward = forward
+        self._kernel = kernel
         self._largest_batch = largest_batch
         self._closed = False
 
@@ -78,7 +79,7 @@ class NativeEngine:
         results: dict[int, Result] = {}
         for at in range(0, len(places), self._largest_batch):
             batch = places[at : at + self._largest_batch]
-            outputs, finite = self._forward([ids[place] for place in batch])
+            outputs, finite = self._kernel([ids[place] for place in batch])
             results |= {place: Result(*output, finite or None) for place, output in zip(batch, outputs, strict=True)}
         return [results[place] for place in range(len(ids))]
 
@@ -91,8 +92,8 @@ class NativeEngine:
         self._closed = True
 
 
-def _difference(forward: NativeForward, probe: Probe) -> str | None:
+def _difference(kernel: Kernel, probe: Probe) -> str | None:
     """Describe where a kernel's outputs differ from the probe's; None if they agree."""
-    outputs, _ = forward([np.array(text.ids, np.int32) for text in probe.texts])
+    outputs, _ = kernel([np.array(text.ids, np.int32) for text in probe.texts])
     names = ("logits", "attention", "contributions")
     return probe.difference({name: [getattr(output, name) for output in outputs] for name in names})

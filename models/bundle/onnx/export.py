@@ -23,6 +23,7 @@ from models.layers.additive_scores import without_loops
 OPSET = 18
 
 _SMALLEST_SHARED_BYTES = 1 << 16
+_SHARED_DTYPES = ("float32", "uint8", "int8")
 
 # Names of the recurrent encoder's inputs and output in the graph. tf2onnx does not convert the encoder itself.
 _STATES, _MASK, _LENGTHS, _ENCODED = "states", "mask", "lengths", "encoded"
@@ -164,10 +165,10 @@ def _share_weights(graph: onnx.GraphProto, archive: Path) -> None:
     places, content = stored_weights(archive), archive.read_bytes()
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.nbytes < _SMALLEST_SHARED_BYTES or values.dtype != np.float32:
+        if values.nbytes < _SMALLEST_SHARED_BYTES or values.dtype.name not in _SHARED_DTYPES:
             continue
         if (offset := find_weight(values, places, content)) is not None:
-            for field in ("raw_data", "float_data"):
+            for field in ("raw_data", "float_data", "int32_data"):  # the last one for codes of 8 bits
                 tensor.ClearField(field)
             tensor.data_location = TensorProto.EXTERNAL
             for key, value in (("location", archive.name), ("offset", offset), ("length", values.nbytes)):

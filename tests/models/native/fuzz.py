@@ -2,15 +2,17 @@
 
 import argparse
 import random
+from typing import Any
 
 import numpy as np
 import orjson
 
 from models import native
-from models.native.forward import NativeForward
+from models.native.hybrid import kernel_of
+from models.native.kernel import Kernel
 from models.native.text import write_tokens
 from models.tokenizer import Tokenizer
-from tests.models.native.random_model import random_weights
+from tests.models.native.random_model import random_ngrams, random_weights
 
 PIECES = [
     *("the film", "it's", "don’t", "<br />", "<BR/>", "<br", "/>", "<", "'", " ", "\t\n", ".", "é", "İ", "ς", "中"),
@@ -28,37 +30,50 @@ def main() -> None:
         if number % 1000 == 0:
             words = {chance.choice(PIECES).strip().lower() or "x" for _ in range(20)} | {"the", "film"}
             tokenizer = Tokenizer(sorted(words))
-            weights, temperature = random_forward(chance)
-            forward = NativeForward(weights, temperature=temperature)
+            kernel = random_kernel(chance)
         text = "".join(chance.choices(PIECES, k=chance.randrange(12)))
         encoding = tokenizer.encode(text, chance.choice((0, 1, 5, 1000)))
         write_json(chance, text, encoding)
         if number % 10 == 0:
-            run_forward(chance, forward)
+            run_forward(chance, kernel)
     print(f"{texts} texts, their tokens as JSON, and {texts // 10} forward passes: no fault.")
 
 
-def random_forward(chance: random.Random) -> tuple[dict[str, np.ndarray], float]:
+def random_kernel(chance: random.Random) -> Kernel:
+    """A kernel of states, of n-grams or of both, from random weights, some of them not finite."""
+    paths = chance.choice(("states", "ngrams", "both"))
+    labels, features = chance.randrange(2, 6), chance.randrange(1, 5)
+    generator = np.random.default_rng(chance.randrange(1000))
     weights = random_weights(
-        np.random.default_rng(chance.randrange(1000)),
+        generator,
         kind=chance.choice(("lstm", "gru")),
         vocabulary=chance.randrange(2, 40),
         features=chance.randrange(1, 10),
         units=16 * chance.choice((1, 1, 2, 3, 6)),
         hidden=chance.randrange(1, 140),
-        labels=chance.randrange(2, 6),
+        labels=labels,
         bias=chance.random() < 0.5,
     )
+    ngrams = random_ngrams(generator, buckets=chance.choice((1, 7, 999, 70_000)), features=features, labels=labels)
+    options = {"longest": chance.randint(1, 8), "scale": chance.choice((1, 10.0, 1e30))}
+    config: dict[str, Any] = {"attention": {"temperature": chance.choice((1.0, 0.1, 1e-30, 1e29))}}
+    if paths == "ngrams":
+        weights, config = ngrams, {"mechanism": "ngram_attention", "attention": options}
+    elif paths == "both":
+        head = np.concatenate([weights["head_kernel"], ngrams["head_kernel"]])
+        weights, config["ngrams"] = ngrams | weights | {"head_kernel": head}, options
     if chance.random() < 0.1:
-        chance.choice(list(weights.values())).fill(chance.choice((np.nan, np.inf, 1e30)))
-    return weights, chance.choice((1.0, 0.1, 1e-30, 1e29))
-
-
-def run_forward(chance: random.Random, forward: NativeForward) -> None:
-    lengths = [chance.choice((0, 1, 2, 9, 33)) for _ in range(chance.randrange(12))]
-    texts = [np.array([chance.randint(1, forward.largest_id) for _ in range(length)], np.int32) for length in lengths]
+        numbers = [array for array in weights.values() if array.dtype == np.float32]
+        chance.choice(numbers).fill(chance.choice((np.nan, np.inf, 1e30)))
     with np.errstate(all="ignore"):
-        outputs, _ = forward(texts)
+        return kernel_of(weights, config)
+
+
+def run_forward(chance: random.Random, kernel: Kernel) -> None:
+    lengths = [chance.choice((0, 1, 2, 9, 33)) for _ in range(chance.randrange(12))]
+    texts = [np.array([chance.randint(1, kernel.largest_id) for _ in range(length)], np.int32) for length in lengths]
+    with np.errstate(all="ignore"):
+        outputs, _ = kernel(texts)
     assert [len(output.attention) for output in outputs] == lengths
 
 

@@ -74,3 +74,56 @@ def expected_outputs(weights: Weights, ids: Sequence[int], temperature: float) -
     columns = weights["head_kernel"].astype(float)
     contrast = columns[:, target] - np.delete(columns, target, axis=1).mean(axis=1)
     return logits, attention, attention * (states @ contrast)
+
+
+def random_ngrams(
+    generator: np.random.Generator, *, buckets: int = 1009, features: int = 1, labels: int = 2, seen: float = 0.7
+) -> Weights:
+    """Weights of an attention over n-grams in 8 bits; the part `seen` of the buckets has an attention logit."""
+    codes = generator.integers(1, 256, buckets) * (generator.random(buckets) < seen)
+    return {
+        "ngram_logits": codes.astype(np.uint8),
+        "ngram_values": generator.integers(-128, 128, (buckets, features)).astype(np.int8),
+        "ngram_logit_range": np.array([-1.3, 0.02], np.float32),
+        "ngram_value_step": np.array([0.01], np.float32),
+        "head_kernel": generator.normal(size=(features, labels)).astype(np.float32),
+        "head_bias": generator.normal(size=labels).astype(np.float32),
+    }
+
+
+def bucket_of(ids: Sequence[int], buckets: int) -> int:
+    """The hash of models/layers/ngram_attention.py."""
+    state = 0
+    for each in map(int, ids):
+        state = 130363 * (state % 4096) + 95789 * (state // 4096) + 120371 * (each % 4096) + 84631 * (each // 4096)
+        state %= 16777213
+    return state % buckets
+
+
+def expected_of_ngrams(
+    weights: Weights, ids: Sequence[int], *, longest: int = 3, scale: float = 10.0, target: int | None = None
+) -> tuple[np.ndarray, ...]:
+    """Logits, attention and contributions (of label `target`, if given) of one text."""
+    buckets, (low, step) = len(weights["ngram_logits"]), weights["ngram_logit_range"].astype(float)
+    places: dict[int, list[range]] = {}
+    for size in range(1, longest + 1):
+        for first in range(len(ids) - size + 1):
+            places.setdefault(bucket_of(ids[first : first + size], buckets), []).append(range(first, first + size))
+    grams = list(places)
+    codes = weights["ngram_logits"][grams].astype(float)
+    scores = np.where(codes == 0, -1e4, low + step * codes)
+    shares = np.exp(scores - scores.max(initial=-np.inf))
+    shares /= shares.sum() if grams else 1
+    values = scale * weights["ngram_value_step"] * weights["ngram_values"][grams].astype(float)  # [grams, features]
+    kernel = weights["head_kernel"].astype(float)
+    logits = shares @ values @ kernel + weights["head_bias"]
+    if target is None:
+        target = 1 if len(logits) == 2 else int(logits.argmax())
+    contrast = kernel[:, target] - np.delete(kernel, target, axis=1).mean(axis=1)
+    attention, contributions = np.zeros((2, len(ids)))
+    for gram, share, value in zip(grams, shares, values @ contrast, strict=True):
+        for place in places[gram]:
+            for token in place:
+                attention[token] += share / len(places[gram]) / len(place)
+                contributions[token] += share * value / len(places[gram]) / len(place)
+    return logits, attention, contributions

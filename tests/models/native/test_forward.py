@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import native
-from models.native.forward import NativeForward, Output
+from models.native.forward import NativeForward
+from models.native.kernel import Output
 from tests.models.native.random_model import Weights, expected_outputs, random_weights
 
 VOCABULARY = 30

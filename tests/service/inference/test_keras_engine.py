@@ -17,13 +17,15 @@ from models.bundle.store import load_bundle
 from models.tokenizer import PAD_ID, UNKNOWN_ID
 from service.inference.engine import Engine, Result, bucket_of, buckets_up_to
 from service.inference.keras_engine import KerasEngine
-from tests.tiny_bundle import MAX_TOKENS, build_tiny_bundle
+from tests.tiny_bundle import HYBRID, MAX_TOKENS, NGRAMS_ALONE, build_tiny_bundle
 
 BATCH_SIZES, BUCKETS = (1, 8), (8, 128)
 KINDS = {
     "pooling": {"mechanism": "additive_pooling", "encoder": "none"},
     "recurrent": {"mechanism": "additive_pooling", "encoder": "bilstm"},
     "self_attention": {"mechanism": "seq_multiplicative", "encoder": "none", "labels": ("bad", "fair", "good")},
+    "ngrams": NGRAMS_ALONE,
+    "hybrid": HYBRID,
 }
 TOLERANCE = 1e-5
 

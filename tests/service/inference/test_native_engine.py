@@ -18,12 +18,15 @@ from models.native.forward import NativeForward
 from service.inference.engine import Engine, Result
 from service.inference.native_engine import NativeEngine, native_engine
 from tests.models.bundle.forged_bundle import change_architecture, seal
-from tests.tiny_bundle import build_tiny_bundle
+from tests.tiny_bundle import HYBRID, NGRAMS, NGRAMS_ALONE, build_tiny_bundle
 
 KINDS: dict[str, dict[str, Any]] = {
     "lstm": {"encoder": "bilstm", "encoder_units": 16},
     "gru": {"encoder": "bigru", "encoder_units": 48},
     "three labels": {"encoder": "bilstm", "encoder_units": 16, "labels": ("bad", "fair", "good")},
+    "ngrams": NGRAMS_ALONE,
+    "hybrid": HYBRID,
+    "hybrid of three labels": HYBRID | {"encoder": "bigru", "labels": ("bad", "fair", "good")},
 }
 
 pytestmark = pytest.mark.usefixtures("compiled", "any_processor")
@@ -84,14 +87,16 @@ def test_it_answers_as_keras_whether_keras_loaded_the_bundle_or_not(folders: dic
         assert result.finite
 
 
-def test_a_text_gets_the_same_bits_alone_and_among_others(folders: dict[str, Path]) -> None:
-    engine = opened(folders["lstm"])
+@pytest.mark.parametrize("kind", ["lstm", "ngrams", "hybrid"])
+def test_a_text_gets_the_same_bits_alone_and_among_others(folders: dict[str, Path], kind: str) -> None:
+    engine = opened(folders[kind])
     texts = texts_of(5, 64, 1, 30, 31, 7, 0, 12, 64, 3)
     assert_equal([result for text in texts for result in engine.run([text])], engine.run(texts))
 
 
-def test_it_keeps_the_contract_of_an_engine(folders: dict[str, Path]) -> None:
-    engine = opened(folders["lstm"])
+@pytest.mark.parametrize("kind", ["lstm", "ngrams", "hybrid"])
+def test_it_keeps_the_contract_of_an_engine(folders: dict[str, Path], kind: str) -> None:
+    engine = opened(folders[kind])
     assert list(engine.buckets) == [16, 32, 64]  # the last one holds the longest text
     assert list(engine.warm()) == [None]
     assert engine.run([]) == []
@@ -122,6 +127,9 @@ def test_outputs_that_are_not_finite_are_left_to_the_caller(folder: Path) -> Non
         {"encoder": "convolution"},
         {"encoder": "bilstm", "encoder_units": 17},
         {"encoder": "bilstm", "encoder_units": 16, "mechanism": "seq_weighted"},
+        {"mechanism": "ngram_attention", "attention": {"buckets": 64}},  # in 32 bits
+        {"encoder": "bilstm", "encoder_units": 16, "ngrams": {"buckets": 64}},
+        {"encoder": "none", "ngrams": NGRAMS},
     ],
     ids=str,
 )
@@ -175,6 +183,40 @@ def test_a_card_that_claims_anything_is_left_to_the_engine_of_the_graph(
     assert engine_of(load_bundle(folder)) is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("ngrams", swap("ngram_logits", "ngram_values")),
+        ("ngrams", place("ngram_values", offset=0)),
+        ("ngrams", place("ngram_values", dtype="uint8")),
+        ("ngrams", place("ngram_values", shape=[1, 1 << 16])),
+        ("ngrams", place("ngram_logits", dtype="float32")),
+        ("ngrams", place("ngram_logits", shape=[1 << 15])),
+        ("ngrams", place("ngram_logit_range", shape=[1])),
+        ("ngrams", lambda card: card["config"]["attention"].update(scale=5.0)),
+        ("ngrams", lambda card: card["config"]["attention"].update(longest=2)),
+        ("ngrams", lambda card: card["config"]["attention"].update(longest=100)),
+        ("ngrams", lambda card: card["config"].update(mechanism="additive_pooling", encoder="bilstm")),
+        ("hybrid", lambda card: card["kernel"].pop("head_kernel")),
+        ("hybrid", lambda card: card["kernel"].pop("forward_recurrent")),
+        ("hybrid", lambda card: card["kernel"].pop("ngram_logits")),
+        ("hybrid", place("head_kernel", shape=[32, 2])),
+        ("hybrid", place("head_kernel", shape=[66])),
+        ("hybrid", place("forward_recurrent", shape=[64, 256])),
+        ("hybrid", lambda card: card["config"].update(ngram_share=0.4)),
+        ("hybrid", lambda card: card["config"].update(ngram_share="half")),
+        ("hybrid", lambda card: card["config"].update(ngrams=None)),
+        ("hybrid", lambda card: card["config"].update(ngrams={"bits": 8, "longest": "3"})),
+    ],
+)
+def test_so_is_one_that_claims_anything_of_ngrams(
+    folders: dict[str, Path], tmp_path: Path, kind: str, change: Callable[[dict[str, Any]], Any]
+) -> None:
+    folder = shutil.copytree(folders[kind], tmp_path / kind)
+    seal(folder, change)
+    assert engine_of(read_bundle_parts(folder)) is None
+
+
 def layer_named(architecture: dict[str, Any], name: str) -> dict[str, Any]:
     [found] = [layer["config"] for layer in architecture["config"]["layers"] if layer["config"]["name"] == name]
     return found
@@ -201,6 +243,32 @@ def test_a_graph_that_differs_from_the_config_is_not_taken_over(
     assert engine_of(bundle) is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "layer", "change"),
+    [
+        ("ngrams", "attention", {"scale": 5.0}),
+        ("ngrams", "attention", {"longest": 2}),
+        ("hybrid", "ngrams", {"longest": 2}),
+        ("hybrid", "join", {"share": 0.4}),
+    ],
+)
+def test_nor_is_one_whose_ngrams_differ(
+    folders: dict[str, Path], tmp_path: Path, kind: str, layer: str, change: dict[str, Any]
+) -> None:
+    folder = shutil.copytree(folders[kind], tmp_path / kind)
+    change_architecture(folder, lambda each: layer_named(each, layer).update(change))
+    assert load_bundle(folder).kernel is None
+
+
+def test_a_card_without_types_means_float32(folder: Path) -> None:
+    def forget(card: dict[str, Any]) -> None:
+        for each in card["kernel"].values():
+            del each["dtype"]
+
+    seal(folder, forget)
+    assert engine_of(read_bundle_parts(folder)) is not None
+
+
 def test_a_probe_that_differs_is_a_reason_not_to_take_over(folder: Path) -> None:
     probe = json.loads((folder / "probe.json").read_text())
     probe["texts"][0]["logits"][0] += 1e-3
@@ -220,3 +288,9 @@ def test_it_needs_kernels_and_wide_vectors(folders: dict[str, Path], monkeypatch
         patch.setattr(module, "lanes", lambda: 0)
         assert engine_of(bundle) is None
     assert engine_of(bundle) is not None
+
+
+def test_ngrams_need_no_wide_vectors(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LEAST_LANES", 1 << 10)
+    parts = {kind: read_bundle_parts(folders[kind]) for kind in ("ngrams", "hybrid")}
+    assert {kind: engine_of(each) is not None for kind, each in parts.items()} == {"ngrams": True, "hybrid": False}

@@ -21,24 +21,26 @@ from service.inference.onnx_engine import OnnxEngine
 from service.local import LocalModel
 from service.settings import Settings
 from tests.service.running import ROOT, RunningService, running_service
-from tests.tiny_bundle import MAX_TOKENS, build_tiny_bundle
+from tests.tiny_bundle import HYBRID, MAX_TOKENS, NGRAMS_ALONE, build_tiny_bundle
 
 INVARIANT, AGREES = 1e-5, 1e-4
 BUCKETS = (16, 32, 48, 64, 128)
+KINDS = {"default": {"encoder": "bilstm"}, "ngrams": NGRAMS_ALONE, "hybrid": HYBRID}
 
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`default`, recurrent, and `plain`, which has no model for ONNX Runtime."""
+    """One of each kind, `default` being recurrent, and `plain`, which has no model for ONNX Runtime."""
     folder = tmp_path_factory.mktemp("bundles")
-    build_tiny_bundle(folder, encoder="bilstm", onnx=True, seed=3)
+    for kind, options in KINDS.items():
+        build_tiny_bundle(folder, name=kind, onnx=True, seed=3, **options)
     build_tiny_bundle(folder, name="plain")
     return folder
 
 
-@pytest.fixture(scope="module")
-def engine(bundles: Path) -> OnnxEngine:
-    engine = OnnxEngine(load_onnx_bundle(bundles / "default"), buckets=BUCKETS)
+@pytest.fixture(scope="module", params=KINDS)
+def engine(bundles: Path, request: pytest.FixtureRequest) -> OnnxEngine:
+    engine = OnnxEngine(load_onnx_bundle(bundles / request.param), buckets=BUCKETS)
     next(engine.warm())
     return engine
 
@@ -79,8 +81,8 @@ def test_an_answer_does_not_depend_on_the_batch_it_is_in(
     assert_same(among[place], alone, INVARIANT)
 
 
-def test_both_engines_give_the_same_answers(bundles: Path, engine: OnnxEngine) -> None:
-    compiled = KerasEngine(load_bundle(bundles / "default"), batch_sizes=(4,), buckets=(64,), max_batch_tokens=1)
+def test_both_engines_give_the_same_answers(engine: OnnxEngine) -> None:
+    compiled = KerasEngine(load_bundle(engine.bundle.path), batch_sizes=(4,), buckets=(64,), max_batch_tokens=1)
     next(compiled.warm())
     texts = texts_of([0, 1, 5, 16, 17, 40, 64, 3, 2])
     for result, expected in zip(engine.run(texts), compiled.run(texts), strict=True):
@@ -129,7 +131,7 @@ def test_the_service_answers_as_the_keras_engine_does(onnx_service: RunningServi
 
 def test_the_service_lists_what_cannot_run_on_it(onnx_service: RunningService) -> None:
     listed = httpx.get(f"{onnx_service.url}/models").json()
-    assert [model["name"] for model in listed["models"]] == ["default"]
+    assert [model["name"] for model in listed["models"]] == sorted(KINDS)
     [refused] = listed["refused"]
     assert refused["name"] == "plain"
     assert "python -m training export" in refused["reason"]
@@ -137,7 +139,8 @@ def test_the_service_lists_what_cannot_run_on_it(onnx_service: RunningService) -
 
 
 def test_the_service_imports_neither_keras_nor_a_backend(bundles: Path, tmp_path: Path) -> None:
-    shutil.copytree(bundles / "default", tmp_path / "models" / "default")
+    for kind in KINDS:
+        shutil.copytree(bundles / kind, tmp_path / "models" / kind)
     script = """
 import asyncio, sys
 from pathlib import Path
@@ -155,6 +158,7 @@ async def main():
     while not registry.started:
         await asyncio.sleep(0.01)
     assert registry.ready, registry.not_ready_reason
+    assert not registry.refused
     await registry.close()
     assert LocalModel.load(settings).predict(["a dull film"])
     assert open_for_scoring(settings).identity[0] in ("OnnxEngine", "NativeEngine")

@@ -17,7 +17,7 @@ import models.bundle.store
 from models.bundle.onnx.bundle import OnnxBundle, load_onnx_bundle
 from models.bundle.store import Bundle, BundleError, export_bundle, load_bundle, read_card
 from tests.models.bundle.forged_bundle import seal
-from tests.tiny_bundle import SENTENCES, build_tiny_bundle
+from tests.tiny_bundle import HYBRID, NGRAMS_ALONE, SENTENCES, build_tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +215,15 @@ def test_large_weights_lie_in_the_keras_archive_alone(tmp_path: Path) -> None:
     assert [tuple(each.dims) for each in shared] == [(30002, 128)]
     assert (default / "model.onnx").stat().st_size < 1 << 20
     assert answers(load_onnx_bundle(default))["logits"].shape == (4, 2)
+
+
+@pytest.mark.parametrize("options", [NGRAMS_ALONE, HYBRID], ids=["ngrams", "hybrid"])
+def test_tables_of_ngrams_lie_there_in_8_bits(tmp_path: Path, options: dict[str, Any]) -> None:
+    place = build_tiny_bundle(tmp_path, onnx=True, **(options | {"labels": ("bad", "fair", "good")}))
+    graph = onnx.load(place / "model.onnx", load_external_data=False)
+    shared = {(each.data_type, tuple(each.dims)) for each in graph.graph.initializer if each.external_data}
+    assert shared == {(onnx.TensorProto.UINT8, (1 << 16,)), (onnx.TensorProto.INT8, (1 << 16, 3))}
+    keras_bundle, onnx_bundle = load_bundle(place), load_onnx_bundle(place)
+    expected, received = answers(keras_bundle), answers(onnx_bundle)
+    for name, output in expected.items():
+        np.testing.assert_allclose(received[name], output, atol=1e-5)

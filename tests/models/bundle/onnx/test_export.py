@@ -16,6 +16,7 @@ from models.bundle.probe import make_probe
 from models.classifier import ENCODER, build_classifier
 from models.mechanisms import MECHANISMS
 from tests.models.test_classifier import ENCODERS, OPTIONS, READS_IDS, VOCABULARY, padded, small
+from tests.tiny_bundle import NGRAMS, fill_ngrams
 
 # Every mechanism as it is, and the options that are computed in another way.
 CHOSEN = [
@@ -24,6 +25,10 @@ CHOSEN = [
     *("local_dilated", "dot_pooling", "seq_additive_even_width", "seq_multiplicative_near_history"),
     *("residual_thrice", "keras_attention_concat", "transformer_deep"),
 ]
+IN_8_BITS = {
+    "ngrams_in_8_bits": ("ngram_attention", {"attention": NGRAMS}),
+    "hybrid": ("additive_pooling", {"ngrams": NGRAMS, "ngram_share": 0.3}),
+}
 LENGTHS = (6, 3, 0, 1, 5)
 AGREES, INVARIANT = 1e-4, 1e-5
 
@@ -31,11 +36,12 @@ Outputs = dict[str, np.ndarray]
 
 
 def exported(encoder: Any, options: str) -> tuple[keras.Model, ModelProto]:
-    mechanism, values = OPTIONS[options]
+    mechanism, values = (OPTIONS | IN_8_BITS)[options]
     model = build_classifier(small(mechanism=mechanism, encoder=encoder, labels=3, **values))
     generator = np.random.default_rng(5)
     for weight in model.trainable_weights:  # large enough to make a difference
         weight.assign(generator.normal(scale=0.5, size=weight.shape))
+    fill_ngrams(model)
     return model, to_onnx(model)
 
 
@@ -62,6 +68,8 @@ def assert_same(received: Outputs, expected: Outputs, lengths: Sequence[int], to
             for encoder, options in zip(itertools.cycle(("none", *ENCODERS)), CHOSEN, strict=False)
         ),
         *((encoder, "additive_pooling") for encoder in ("none", "convolution", "bilstm")),
+        ("none", "ngrams_in_8_bits"),
+        *((encoder, "hybrid") for encoder in ("none", "bilstm", "bigru")),
     ],
 )
 def test_onnx_says_what_keras_says_in_any_batch_and_width(encoder: str, options: str) -> None:
