@@ -120,6 +120,6 @@ def _table_size(corpus: Corpus, longest: int, min_count: int) -> tuple[int, int]
     """Return how many n-grams are kept, and the least power of two that is four times that, up to 2^22."""
     tokenizer = Tokenizer.fit(corpus.train.texts, max_words=MAX_WORDS)
     texts = encode_texts(tokenizer, corpus.train.texts, np.zeros(len(corpus.train), np.int32), MAX_TOKENS)
-    counts = ngram_counts(NgramAttention(longest=longest, buckets=2 * MOST_BUCKETS), texts.ids, texts.labels, 1)
+    counts = ngram_counts(NgramAttention(longest=longest, buckets=2 * MOST_BUCKETS), texts.ids, texts.targets(1))
     kept = int((counts >= min_count).sum())
     return kept, min(MOST_BUCKETS, 1 << max(1, BUCKETS_PER_NGRAM * kept - 1).bit_length())

@@ -16,19 +16,48 @@ ALWAYS_COMPILED = keras.backend.backend() == "jax"  # which has no other mode
 
 @dataclass(frozen=True, slots=True)
 class EncodedTexts:
-    """Tokenized texts: ids int32[tokens] each, labels int32[texts]."""
+    """Tokenized texts.
+
+    Attributes:
+        ids: int32[tokens] each.
+        labels: int32[texts].
+        soft: probabilities of the labels to learn in place of `labels`, float32[texts, labels]; None learns `labels`.
+        weights: weight of each text in the training loss, float32[texts]; None weighs all alike.
+    """
 
     ids: Sequence[np.ndarray]
     labels: np.ndarray
+    soft: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     @property
     def lengths(self) -> np.ndarray:
         """Return int[texts], in tokens."""
         return np.array([len(one) for one in self.ids])
 
+    def targets(self, labels: int) -> np.ndarray:
+        """Return what to learn, float32[texts, labels]: probabilities, or 1 for the label."""
+        return np.eye(labels, dtype=np.float32)[self.labels] if self.soft is None else self.soft
+
     def take(self, positions: np.ndarray) -> "EncodedTexts":
         """Return the texts at `positions`, in that order."""
-        return EncodedTexts([self.ids[i] for i in positions], self.labels[positions])
+        soft, weights = (None if each is None else each[positions] for each in (self.soft, self.weights))
+        return EncodedTexts([self.ids[i] for i in positions], self.labels[positions], soft, weights)
+
+    def and_taught(self, ids: Sequence[np.ndarray], soft: np.ndarray, weights: np.ndarray) -> "EncodedTexts":
+        """Return these texts and further ones, whose labels are known as probabilities alone.
+
+        Args:
+            ids: int32[tokens] of each further text.
+            soft: float32[texts, labels], their probabilities.
+            weights: float32[texts], their weights in the training loss, where a labelled text weighs 1.
+        """
+        return EncodedTexts(
+            [*self.ids, *ids],
+            np.concatenate([self.labels, soft.argmax(axis=1).astype(np.int32)]),
+            np.concatenate([self.targets(soft.shape[1]), soft]),
+            np.concatenate([np.ones(len(self.ids), np.float32), weights]),
+        )
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Iterable[str], labels: np.ndarray, max_tokens: int) -> EncodedTexts:

@@ -32,6 +32,9 @@ class DataConfig(_Section):
     folds: int = Field(5, ge=2, description="parts of train that are held out in turn by cross-validation")
     max_words: int = Field(30_000, ge=1, description="size of the vocabulary: the most common words of train")
     max_tokens: int = Field(1024, ge=1, description="longer texts are truncated")
+    swap_names: bool = Field(
+        False, description="exchange the sexes of names and pronouns in half of the training texts; English"
+    )
     exclude: str | Literal[False] = Field(
         False, description="a file of names of training texts, one on each line, that are left out of everything"
     )
@@ -69,6 +72,26 @@ class NgramsConfig(_Section):
     learning_rate: float = Field(0.5, gt=0, description="of n-grams beside another mechanism")
 
 
+class TeachingConfig(_Section):
+    """Further texts to learn from, with the probabilities that other classifiers give them."""
+
+    teachers: tuple[str, ...] = Field(
+        min_length=1,
+        strict=False,
+        description="TOML files of classifiers that are trained first, on the same texts, or folders of such bundles",
+    )
+    unlabelled: int = Field(1_000_000, ge=0, description="unlabelled texts, at most")
+    sentences: int = Field(0, ge=0, description="sentences out of labelled and unlabelled texts, at most")
+    of_text: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="part of the text's label in that of its sentence; the rest is the teachers'",
+    )
+    templates: int = Field(0, ge=0, description="sentences with negated and other judgements; two labels, English")
+    sentence_weight: float = Field(0.5, gt=0, description="weight of a sentence or template in the loss, of a text's")
+
+
 class PhaseConfig(_Section):
     """A phase of training."""
 
@@ -97,6 +120,9 @@ class TrainConfig(_Section):
         False,
         description="for the mechanism ngram_attention and for [model.ngrams]",
         exclude_if=lambda ngrams: not ngrams,
+    )
+    teaching: TeachingConfig | Literal[False] = Field(
+        False, description="learn further texts from teachers", exclude_if=lambda teaching: not teaching
     )
     model: dict[str, Any] = Field(
         default_factory=dict, description="arguments of `ClassifierConfig`, except those the data determines"

@@ -59,7 +59,8 @@ class Fit:
         self._train = train
         self._validation = validation
         self._checkpoint = checkpoint
-        self._weights = weights
+        self._targets = train.targets(model.output["logits"].shape[-1])  # [texts, labels]
+        self._weights = _text_weights(train, self._targets, weights)
         self._epochs = [phase.epochs for phase in config.phases]
         self._epochs[-1] = last_epochs or self._epochs[-1]
         self._after_epoch = after_epoch
@@ -100,7 +101,7 @@ class Fit:
             optimizer=TableAdagrad(rate, attention_rate=ngrams.attention_rate, pull=ngrams.pull)
             if ngrams
             else keras.optimizers.Adam(rate, global_clipnorm=self._config.gradient_norm),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             jit_compile=trains_with_xla(self._config),
         )
@@ -116,9 +117,10 @@ class Fit:
                 continue
             batch = pad_batch([self._train.ids[i] for i in positions])  # [texts, tokens]
             self._model.reset_metrics()
-            labels = self._train.labels[positions]
-            weights = None if self._weights is None else self._weights[labels]
-            figures = self._model.train_on_batch(batch, labels, sample_weight=weights, return_dict=True)
+            weights = None if self._weights is None else self._weights[positions]
+            figures = self._model.train_on_batch(
+                batch, self._targets[positions], sample_weight=weights, return_dict=True
+            )
             state.add_batch(len(positions), float(figures["loss"]), float(figures["accuracy"]))
             progress.advance(
                 task, step + 1, self._batches, f"loss {state.train_loss:.3f}  accuracy {state.train_accuracy:.3f}"
@@ -183,6 +185,14 @@ def validation_figures(logits: np.ndarray, labels: np.ndarray, stop_on: str) -> 
 def cost_of(figures: dict[str, Any], stop_on: str) -> float:
     """Return the measure that decides when to stop; less is better."""
     return -float(figures["validation_macro_f1"]) if stop_on == "macro_f1" else float(figures["validation_loss"])
+
+
+def _text_weights(texts: EncodedTexts, targets: np.ndarray, of_labels: np.ndarray | None) -> np.ndarray | None:
+    """Return the weight of each text in the loss, float32[texts]; None if all weigh alike."""
+    if of_labels is None:
+        return texts.weights
+    by_label: np.ndarray = targets @ of_labels
+    return by_label if texts.weights is None else by_label * texts.weights
 
 
 def label_weights(config: TrainConfig, labels: np.ndarray, names: Sequence[str]) -> np.ndarray | None:

@@ -21,7 +21,7 @@ def start_at_naive_bayes(
     model: keras.Model,
     config: NgramsConfig,
     ids: Sequence[np.ndarray],
-    of: np.ndarray,
+    targets: np.ndarray,
     weights: np.ndarray | None = None,
 ) -> None:
     """Set the weights of a classifier of the mechanism `ngram_attention` from counts over the training texts.
@@ -33,13 +33,13 @@ def start_at_naive_bayes(
 
     Args:
         ids: int32[tokens] of each training text.
-        of: int[texts], the label of each.
+        targets: float32[texts, labels], the probabilities of its labels: 0 and 1 where they are known.
         weights: float[labels], weight of each label in the loss, and in the labels' shares; None weighs all alike.
     """
     layer, head = model.get_layer("attention"), model.get_layer(HEAD)
     labels = head.labels
-    texts = np.bincount(of, minlength=labels)  # int[labels]
-    counts = ngram_counts(layer, ids, of, labels)  # int[buckets, labels]
+    texts = targets.sum(axis=0, dtype=np.float64)  # [labels]
+    counts = ngram_counts(layer, ids, targets)  # [buckets, labels]
     total = counts.sum(axis=1, keepdims=True)
     ratios = np.log((counts + 1) / (texts + 2)) - np.log((total - counts + 1) / (texts.sum() - texts + 2))
     ratios[total[:, 0] < config.min_count] = 0
@@ -56,18 +56,21 @@ def start_at_naive_bayes(
     head.kernel.trainable = False
 
 
-def ngram_counts(layer: NgramAttention, ids: Sequence[np.ndarray], of: np.ndarray, labels: int) -> np.ndarray:
-    """How many texts of each label hold the n-grams of each bucket: int[buckets, labels]."""
-    counts = np.zeros((labels, layer.buckets + 1), np.int64)  # the last one for places without an n-gram
-    found: list[list[np.ndarray]] = [[] for _ in range(labels)]
+def ngram_counts(layer: NgramAttention, ids: Sequence[np.ndarray], targets: np.ndarray) -> np.ndarray:
+    """How many texts of each label hold the n-grams of each bucket: float64[buckets, labels].
+
+    Args:
+        layer: hashes the n-grams.
+        ids: int32[tokens] of each text.
+        targets: float32[texts, labels], how far each text counts for each label.
+    """
+    counts = np.zeros((targets.shape[1], layer.buckets + 1))  # the last one for places without an n-gram
     for positions in batches_by_length(np.array([len(text) for text in ids]), _BATCH):
         batch = pad_batch([ids[i] for i in positions])
         grams = np.sort(ops.convert_to_numpy(layer.hashed(batch, batch != PAD_ID)), axis=1)
         grams[:, 1:][grams[:, 1:] == grams[:, :-1]] = layer.buckets  # a text counts once
-        for label in range(labels):
-            found[label].append(grams[of[positions] == label].ravel())
-    for label in range(labels):
-        counts[label] = np.bincount(np.concatenate(found[label]), minlength=layer.buckets + 1)
+        for label, count in enumerate(counts):
+            np.add.at(count, grams.ravel(), np.repeat(targets[positions, label], grams.shape[1]))
     return counts[:, :-1].T
 
 

@@ -1,6 +1,7 @@
 """Turn a corpus into what a classifier trains on: splits, vocabulary, token ids, word vectors."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from training.data.splits import Splits, split_corpus
 from training.folds import assign_folds
 from training.measuring.baselines import measure_baselines
 from training.progress import Progress
+from training.robustness.names import swap
 from training.vectors import coverage_of, read_vectors, train_vectors
 
 
@@ -63,6 +65,8 @@ def prepare(config: TrainConfig, corpus: Corpus, *, vectors_file: Path, progress
     if share * len(corpus.train) < config.data.fewest_validation:
         share = 0.0  # cross-validation follows
     splits = split_corpus(corpus, validation_share=share, seed=config.data.split_seed)
+    learned = LabelledTexts(tuple(swapped(config, splits.train.texts)), splits.train.labels)
+    splits = replace(splits, train=learned)
     if corpus.excluded is not None:
         progress.say(corpus.excluded.described())
     progress.say(_describe(splits))
@@ -95,6 +99,14 @@ def prepare(config: TrainConfig, corpus: Corpus, *, vectors_file: Path, progress
         folds = assign_folds(splits.train.labels, config.data.folds, config.data.split_seed)
     baselines = measure_baselines(splits.train, held_out, corpus.label_names, folds)
     return Prepared(splits, tokenizer, vectors, train, validation, test, baselines, coverage)
+
+
+def swapped(config: TrainConfig, texts: Sequence[str], part: int = 0) -> Sequence[str]:
+    """Return the texts with names and pronouns exchanged in half of them, if `config` asks for it."""
+    if not config.data.swap_names:
+        return texts
+    generator = np.random.default_rng([config.seed, part])
+    return [swap(text, generator) for text in texts]
 
 
 def _encode(tokenizer: Tokenizer, part: LabelledTexts, config: TrainConfig) -> EncodedTexts:

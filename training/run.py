@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from training.data.exclusion import EXCLUDED_FILE, leave_out
 from training.data.splits import Splits
 from training.fit import label_weights
 from training.fitting.members import fit_classifier
+from training.fitting.teaching import with_taught_texts
 from training.measuring.metrics import measure, measure_labels, reliability
 from training.measuring.picture import Example
 from training.measuring.report import Report, write_report
@@ -74,7 +76,15 @@ def train(
 
     # Build and fit the classifier.
     architecture = config.classifier(vocabulary_size=tokenizer.vocabulary_size, labels=len(corpus.label_names))
-    fitted = fit_classifier(config, corpus.label_names, prepared, work, resume=resume, progress=progress)
+
+    def train_teacher(teacher: TrainConfig, folder: Path) -> None:
+        own = folder.with_name(f".{folder.name}.training")
+        train(teacher, corpus, folder, work=own, resume=own.exists(), progress=progress, prepared=prepared)
+
+    taught = with_taught_texts(config, prepared, corpus.label_names, work, train_teacher, progress)
+    fitted = fit_classifier(
+        config, corpus.label_names, replace(prepared, train=taught), work, resume=resume, progress=progress
+    )
 
     # Calibrate on validation, then measure: on a test part of the corpus' own, once, or else on validation.
     forward = for_prediction(fitted.model)

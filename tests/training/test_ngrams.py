@@ -34,7 +34,7 @@ def started(labels: list[int], **config: float) -> tuple[keras.Model, list[np.nd
         )
     )
     ids = [np.array(text, np.int32) for text in TEXTS]
-    start_at_naive_bayes(model, NgramsConfig(**config), ids, np.array(labels))
+    start_at_naive_bayes(model, NgramsConfig(**config), ids, np.eye(max(labels) + 1)[labels])
     layer = model.get_layer("attention")
     each = np.array([[GOOD, FILM, DULL, ONCE]], np.int32)
     rows = np.asarray(layer.hashed(each, each != 0))[0]

@@ -104,7 +104,7 @@ def _fit_one(
             model.get_layer(EMBEDDING).set_weights([prepared.vectors])
         if config.ngrams:
             weights = label_weights(config, texts.labels, label_names)
-            start_at_naive_bayes(model, config.ngrams, texts.ids, texts.labels, weights)
+            start_at_naive_bayes(model, config.ngrams, texts.ids, texts.targets(len(label_names)), weights)
         return model
 
     started = time.process_time()
