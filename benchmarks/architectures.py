@@ -1,4 +1,4 @@
-"""Random architectures around the one that the forward kernel knows: each answers as Keras does, or is left to Keras.
+"""Random architectures around those that the forward kernels know: each answers as Keras does, or is left to Keras.
 
     .venv/bin/python -m benchmarks.architectures --count 2000
 
@@ -6,6 +6,7 @@ Every batch runs in a process of its own, so that a crash is counted and not suf
 """
 
 import argparse
+import dataclasses
 import json
 import random
 import shutil
@@ -80,6 +81,7 @@ def _save(chance: random.Random, path: Path) -> str | None:
     from models.bundle.store import BundleError, save_bundle
     from models.config import ClassifierConfig
     from models.tokenizer import Tokenizer
+    from tests.tiny_bundle import fill_ngrams
 
     encoder: Any = chance.choice(("bilstm", "bigru"))
     units = 16 * chance.choice((1, 1, 1, 2, 3))
@@ -92,7 +94,17 @@ def _save(chance: random.Random, path: Path) -> str | None:
         attention=options,
         attention_units=chance.choice((1, 5, 64, 70)),
         mechanism="additive_pooling",
+        ngrams=chance.choice((None, {"buckets": chance.choice((1, 7, 5000)), "longest": 2, "bits": 8})),
+        ngram_share=chance.choice((0.0, 0.3, 1.0)),
     )
+    if config.ngrams and chance.random() < 0.3:
+        alone: dict[str, Any] = {
+            "encoder": "none",
+            "mechanism": "ngram_attention",
+            "attention": config.ngrams,
+            "ngrams": None,
+        }
+        config = dataclasses.replace(config, **alone)
     keras.backend.clear_session()
     try:
         model = _model(chance, config)
@@ -101,6 +113,7 @@ def _save(chance: random.Random, path: Path) -> str | None:
     generator = np.random.default_rng(chance.randrange(1000))
     for weight in model.trainable_weights:
         weight.assign(generator.normal(scale=0.5, size=weight.shape))
+    fill_ngrams(model)
     try:
         save_bundle(
             path,
@@ -120,9 +133,18 @@ def _model(chance: random.Random, config: Any) -> Any:
     """A model that is, or is nearly, what `build_classifier` makes of `config`."""
     import keras
 
+    from models.attending import Attended, beside_ngrams
     from models.classifier import build_classifier
     from models.layers import AdditiveAttentionPooling, LinearHead, PaddingMask
 
+    def changed(options: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The options of n-grams, rarely others."""
+        if not options or chance.random() < 0.7:
+            return options
+        return options | chance.choice(({"scale": 5.0}, {"longest": 3}, {"bits": 32}, {"dropout": 0.5}))
+
+    if config.mechanism == "ngram_attention":
+        return build_classifier(dataclasses.replace(config, attention=changed(config.attention)))
     if chance.random() < 0.25:
         return build_classifier(config)
 
@@ -170,7 +192,11 @@ def _model(chance: random.Random, config: Any) -> Any:
     pooled, weights = pooling(states, mask=rarely(mask, None), return_attention_scores=True)
     if rarely(False, True):
         pooled = keras.layers.Dense(pooled.shape[-1], name="behind")(pooled)
-    outputs = LinearHead(config.labels, name="head")(pooled, states, weights)
+    other = dataclasses.replace(
+        config, ngrams=changed(config.ngrams), ngram_share=rarely(config.ngram_share, 0.5, 1 - config.ngram_share)
+    )
+    pooled, weights, values, coefficients = beside_ngrams(other, Attended(pooled, weights, states, weights), ids, mask)
+    outputs = LinearHead(config.labels, name="head")(pooled, values, coefficients)
     if rarely(False, True):
         outputs["logits"] = keras.layers.Activation("relu", name="clipped")(outputs["logits"])
     weights = keras.layers.Activation(rarely("linear", "relu"), dtype="float32", name="weights")(weights)
@@ -198,7 +224,7 @@ def _tamper(chance: random.Random, path: Path, other: Path | None) -> bool:
             return
         names = sorted(card["kernel"])
         one, another = chance.choice(names), chance.choice(names)
-        way = chance.randrange(6)
+        way = chance.randrange(8)
         if way == 0:
             card["kernel"][one]["offset"] += chance.choice((4, -4, 64, 1 << 20, 1 << 39)) * chance.randrange(1, 9)
             card["kernel"][one]["offset"] = max(0, card["kernel"][one]["offset"])
@@ -213,6 +239,15 @@ def _tamper(chance: random.Random, path: Path, other: Path | None) -> bool:
                     card["kernel"] |= {f"forward_{part}": ends[1], f"backward_{part}": ends[0]}
         elif way == 4:
             card["config"]["attention"] = {"temperature": chance.choice((0, -1.0, 1e-40, 5.0, 1e300, "x", None))}
+        elif way == 5:
+            options = {
+                "bits": 8,
+                "longest": chance.choice((1, 3, 0, 99, "x", None)),
+                "scale": chance.choice((10.0, -1, "x")),
+            }
+            card["config"][chance.choice(("ngrams", "attention"))] = options
+        elif way == 6:
+            card["config"]["ngram_share"] = chance.choice((0.5, -1, 2, "x", None))
         else:
             card["config"]["encoder"] = chance.choice(("bilstm", "bigru"))
 
