@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from training.robustness.frames import HELD_OUT, TARGETS, TRAINING
+from training.robustness.frames import TARGETS
+from training.robustness.held_out import HELD_OUT
 from training.robustness.names import MEN, PROBE_NAMES, WOMEN, names_of, swap_words
 from training.robustness.scorer import Score
+from training.robustness.taught import TRAINING
 from training.robustness.templates import every_example
 
 GOOD = ("good", "great", "wonderful", "excellent", "brilliant", "enjoyable", "interesting", "charming", "funny", "fun")

@@ -1,11 +1,12 @@
 """Sentences with a known verdict, made from frames and polar words."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training.robustness.frames import TARGETS, TRAINING, Family
+from training.robustness.frames import TARGETS, Family, variants
+from training.robustness.taught import TRAINING
 
 _VOWELS = "aeiou"
 _SOUNDS_LIKE_U = ("uni", "use", "eu", "one")  # "a unique film"
@@ -37,7 +38,7 @@ def make_examples(
     family: Family = TRAINING,
     kinds: Sequence[str] = tuple(TARGETS),
 ) -> list[Example]:
-    """Draw sentences at random: first a kind, then one of its frames, then a polarity, and words.
+    """Draw sentences at random: a kind, one of its frames, a polarity, words and a context.
 
     Args:
         positive: adjectives that praise, such as those of a `Lexicon`.
@@ -47,30 +48,32 @@ def make_examples(
         family: the frames and their fillings. Teach with `TRAINING` alone: `HELD_OUT` is what probes measure with.
         kinds: of the frames.
     """
+
+    def draw(choices: Sequence[str]) -> str:
+        return choices[int(generator.integers(len(choices)))]
+
     drawn = []
     for _ in range(number):
-        kind = kinds[int(generator.integers(len(kinds)))]
+        kind = draw(kinds)
         praise = bool(generator.integers(2))
-        lists = [family.frames[kind], positive, negative, *family[:4]]
-        frame, good, bad, subject, filler, like, dislike = (
-            words[int(generator.integers(len(words)))] for words in lists
-        )
+        frame, context = (draw(variants(draw(choices))) for choices in (family.frames[kind], family.contexts))
+        good, bad, subject, filler, like, dislike = map(draw, (positive, negative, *family[:4]))
         words = (good, bad, like, dislike) if praise else (bad, good, dislike, like)
-        drawn.append(_example(kind, frame, praise, words, subject, filler))
+        example = _example(kind, frame, praise, words, subject, filler)
+        drawn.append(replace(example, text=context.format(x=example.text)))
     return drawn
 
 
 def every_example(positive: Sequence[str], negative: Sequence[str], family: Family) -> Iterator[Example]:
-    """Yield each frame of `family` with each adjective; subjects, fillers and verbs take turns."""
+    """Yield each frame of `family` with each adjective; alternatives, subjects, fillers and verbs take turns."""
     for kind, frames in family.frames.items():
         for row, frame in enumerate(frames):
             for praise, own, opposite in ((True, positive, negative), (False, negative, positive)):
                 verbs = (family.likes, family.dislikes) if praise else (family.dislikes, family.likes)
                 for turn, word in enumerate(own, start=row):
-                    subject, filler, verb, other_verb, other = (
-                        words[turn % len(words)] for words in (family.subjects, family.fillers, *verbs, opposite)
-                    )
-                    yield _example(kind, frame, praise, (word, other, verb, other_verb), subject, filler)
+                    lists = (variants(frame), family.subjects, family.fillers, *verbs, opposite)
+                    variant, subject, filler, verb, other_verb, other = (words[turn % len(words)] for words in lists)
+                    yield _example(kind, variant, praise, (word, other, verb, other_verb), subject, filler)
 
 
 def _example(

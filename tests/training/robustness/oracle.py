@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.robustness.frames import HELD_OUT, TRAINING
+from training.robustness.held_out import HELD_OUT
 from training.robustness.probes import BAD, GOOD
+from training.robustness.taught import TRAINING
 from training.robustness.templates import every_example
 
 TARGETS = {
