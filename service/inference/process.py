@@ -64,6 +64,7 @@ def trim_memory() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    gc.collect()  # the collector waits for a quarter of what it saw last before it looks at all objects
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # a C library other than GNU's has no malloc_trim
             ctypes.CDLL(None).malloc_trim(0)

@@ -72,9 +72,11 @@ def test_what_stays_is_out_of_sight_of_the_collector() -> None:
 @pytest.fixture
 def tuned() -> Iterator[None]:
     thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+    loaded = [[place] for place in range(1_000_000)]  # as many objects as models and libraries are
     trim_memory()
     tune_interpreter()
     yield
+    assert loaded
     gc.set_threshold(*thresholds)
     sys.setswitchinterval(interval)
     gc.unfreeze()
