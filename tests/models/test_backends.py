@@ -15,9 +15,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 TORCH = ROOT / ".torch"
-FEWEST = 180
-# One harness case of each layer, as conftest.py leaves them, and every equation; padding for every mechanism, and each
-# encoder once.
+FEWEST = 250
+# Every layer's harness and equation; padding for every mechanism, and each encoder once.
 SELECTION = (
     "passes_the_harness or is_its_equation or (test_masking and not is_a_softmax and not sees_neither)"
     " or test_classifier and (neither_padding and none-mean-2 or additive_pooling-none-mean-2"
