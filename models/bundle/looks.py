@@ -1,5 +1,7 @@
-"""The log of looks at a published test part, a line of JSON each. It is beside the bundle's files and none of them:
-no hash covers it, and loading does not need it."""
+"""The log of looks at a published test part, one line of JSON each.
+
+It lies in the bundle's folder, but no hash covers it and loading ignores it.
+"""
 
 import json
 import shutil
@@ -19,6 +21,8 @@ def add_look(bundle: Path, look: Mapping[str, Any]) -> int:
         BundleError: the log cannot be written.
     """
     file = bundle / LOOKS_FILE
+    if file.is_symlink():  # a foreign bundle must not lead to files outside it
+        raise BundleError(f"{file}: expected a file. Found a link: remove it.")
     try:
         with file.open("a+", encoding="utf-8") as log:
             log.write(json.dumps(look, ensure_ascii=False) + "\n")
@@ -33,5 +37,6 @@ def keep_looks(old: Path, new: Path) -> None:
 
     Each look names the version it measured, so the log tells of every version that was there.
     """
-    if (old / LOOKS_FILE).is_file():
-        shutil.copy(old / LOOKS_FILE, new / LOOKS_FILE)
+    file = old / LOOKS_FILE
+    if file.is_file() and not file.is_symlink():
+        shutil.copy(file, new / LOOKS_FILE)

@@ -6,7 +6,7 @@
     probe.json      a few texts with Keras' outputs, to check kernels and ONNX Runtime by
     tokenizer.json  the vocabulary
     report/         a page about the training run
-    looks.jsonl     a log of looks at a published test part, if there were any; no file of the bundle's
+    looks.jsonl     a log of looks at a published test part, if there were any; no hash covers it
 
 A bundle is written beside its place and moved into it in one step, so that a crash leaves the old one or the new one.
 `models.bundle.parts` and `models.bundle.onnx.bundle` read bundles without Keras.

@@ -35,3 +35,14 @@ def test_a_look_that_cannot_be_logged_is_an_error(tmp_path: Path) -> None:
     (tmp_path / LOOKS_FILE).mkdir()
     with pytest.raises(BundleError, match=r"looks\.jsonl: cannot log a look"):
         add_look(tmp_path, {})
+
+
+def test_a_link_in_a_foreign_bundle_leads_nowhere(tmp_path: Path) -> None:
+    bundle, outside = build_tiny_bundle(tmp_path), tmp_path / "outside"
+    outside.write_text("mine\n")
+    (bundle / LOOKS_FILE).symlink_to(outside)
+    with pytest.raises(BundleError, match="Found a link"):
+        add_look(bundle, {"look": 1})
+    amend_card(bundle, warnings=("amended",))
+    assert not (bundle / LOOKS_FILE).exists()
+    assert outside.read_text() == "mine\n"
