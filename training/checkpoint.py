@@ -112,18 +112,23 @@ def check_work_folder(folder: Path, *, resume: bool, restart: bool) -> None:
     """
     if resume and restart:
         raise ResumeError("expected --resume or --restart. Received both.")
-    if resume and not (folder / _IDENTITY).exists():
+    if resume and not holds_run(folder):
         raise ResumeError(f"{folder}: expected the folder of a stopped run. Found none: start without --resume.")
-    if not (resume or restart) and ((folder / VECTORS_FILE).exists() or any(folder.glob(f"*{CHECKPOINT_FILE}"))):
+    if not (resume or restart) and folder.exists() and any(each.name != _IDENTITY for each in folder.iterdir()):
         raise ResumeError(
             f"{folder}: holds a stopped run. Repeat the command of that run with --resume to continue it, or give "
             "--restart to throw it away (with make: RESUME=1 or RESTART=1)."
         )
 
 
+def holds_run(folder: Path) -> bool:
+    """Return whether `folder` is that of a stopped run, which can be resumed."""
+    return (folder / _IDENTITY).exists()
+
+
 def how_to_resume(folder: Path) -> str:
     """Return a sentence on how to resume the run in `folder`; an empty string without a run."""
-    if not (folder / _IDENTITY).exists():
+    if not holds_run(folder):
         return ""
     return f"To resume, repeat the command with --resume (with make: RESUME=1); the run is kept in {folder}."
 

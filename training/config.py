@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from models.attending import ngrams_layer
 from models.config import ClassifierConfig
-from models.mechanisms import attention_layer
+from models.mechanisms import MECHANISMS, attention_layer
 from training import ConfigError
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -33,7 +33,7 @@ class DataConfig(_Section):
     max_words: int = Field(30_000, ge=1, description="size of the vocabulary: the most common words of train")
     max_tokens: int = Field(1024, ge=1, description="longer texts are truncated")
     swap_names: bool = Field(
-        False, description="exchange the sexes of names and pronouns in half of the training texts; English"
+        False, description="draw other first names, and exchange the sexes in half of the training texts; English"
     )
     exclude: str | Literal[False] = Field(
         False, description="a file of names of training texts, one on each line, that are left out of everything"
@@ -91,6 +91,10 @@ class TeachingConfig(_Section):
     templates: int = Field(0, ge=0, description="sentences with negated and other judgements; two labels, English")
     sentence_weight: float = Field(0.5, gt=0, description="weight of a sentence or template in the loss, of a text's")
 
+    @field_serializer("teachers")
+    def _without_their_folders(self, teachers: tuple[str, ...]) -> list[str]:
+        return [Path(teacher).name for teacher in teachers]
+
 
 class PhaseConfig(_Section):
     """A phase of training."""
@@ -136,7 +140,10 @@ class TrainConfig(_Section):
             raise ValueError(f"Expected no key that the data determines. Received {derived}.")
         architecture = ClassifierConfig.from_dict({**model, **_SET_BY_THE_DATA})
         attention_layer(architecture)  # rejects unknown options
-        ngrams_layer(architecture)
+        if architecture.ngrams is not None:
+            ngrams_layer(architecture)
+            if MECHANISMS[architecture.mechanism].attention_is != "exact":
+                raise ValueError(f"Expected ngrams beside an exact mechanism. Received {architecture.mechanism}.")
         return model
 
     @model_validator(mode="after")
@@ -167,7 +174,7 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read the training configuration in a TOML file.
 
     `base` may name another file, whose values are the defaults: beside this one, by a path from here, or one of
-    training/configs. The file of `data.exclude` is looked for in the same places.
+    training/configs. The files of `data.exclude` and of teachers are looked for in the same places.
 
     Args:
         file: the TOML file.
@@ -217,9 +224,13 @@ def _read_values(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"{file}: expected a readable TOML file. {error.strerror or error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: expected TOML. {error}.") from error
-    data = values.get("data")
+    data, teaching = values.get("data"), values.get("teaching")
     if isinstance(data, dict) and isinstance(data.get("exclude"), str):
         data["exclude"] = str(_find(file.parent, data["exclude"]))
+    if isinstance(teaching, dict) and isinstance(teaching.get("teachers"), list):
+        teaching["teachers"] = [
+            str(_find(file.parent, each)) if str(each).endswith(".toml") else each for each in teaching["teachers"]
+        ]
     if "base" not in values:
         return values
     base = values.pop("base")

@@ -14,14 +14,14 @@ from models.calibration import fit_temperature, probabilities
 from models.explain import faithfulness
 from models.tokenizer import RULES, Tokenizer
 from training.batches import EncodedTexts, for_prediction, predict_logits, predict_tokens
-from training.checkpoint import VECTORS_FILE, open_work_folder
+from training.checkpoint import VECTORS_FILE, holds_run, open_work_folder
 from training.config import TrainConfig
 from training.data.corpus import Corpus, LabelledTexts, label_counts
 from training.data.exclusion import EXCLUDED_FILE, leave_out
 from training.data.splits import Splits
 from training.fit import label_weights
 from training.fitting.members import fit_classifier
-from training.fitting.teaching import with_taught_texts
+from training.fitting.teaching import identity_of, read_teachers, teach
 from training.measuring.metrics import measure, measure_labels, reliability
 from training.measuring.picture import Example
 from training.measuring.report import Report, write_report
@@ -58,13 +58,18 @@ def train(
         prepared: the result of `prepare`, to share it between runs; None calls it.
 
     Raises:
-        ResumeError: `work` holds a stopped run and neither `resume` nor `restart` is set, or there is none to resume.
+        ResumeError: `work` holds a stopped run but neither `resume` nor `restart` is set, or `resume` is set but `work`
+            holds no run.
         DataError: the corpus cannot be split, or does not hold a text that is to be left out.
+        ConfigError: a label in `class_weight` is unknown, or a teacher does not fit.
     """
     started = time.monotonic()
     keras.utils.set_random_seed(config.seed)
     corpus = leave_out(corpus, config.data.exclude_file)
     identity = run_identity(config, corpus)
+    teachers = read_teachers(config, corpus.label_names, identity["data"])
+    if teachers:
+        identity["teachers"] = [identity_of(teacher) for teacher in teachers]
     label_weights(config, corpus.train.labels, corpus.label_names)  # refuses unknown labels before all else
     open_work_folder(work, identity, resume=resume, restart=restart)
 
@@ -79,11 +84,12 @@ def train(
 
     def train_teacher(teacher: TrainConfig, folder: Path) -> None:
         own = folder.with_name(f".{folder.name}.training")
-        train(teacher, corpus, folder, work=own, resume=own.exists(), progress=progress, prepared=prepared)
+        shared = prepared if _has_vectors_of(teacher, config) else None
+        train(teacher, corpus, folder, work=own, resume=holds_run(own), progress=progress, prepared=shared)
 
-    taught = with_taught_texts(config, prepared, corpus.label_names, work, train_teacher, progress)
+    taught = teach(config, teachers, prepared, corpus.label_names, work, train_teacher, progress)
     fitted = fit_classifier(
-        config, corpus.label_names, replace(prepared, train=taught), work, resume=resume, progress=progress
+        config, corpus.label_names, replace(prepared, train=taught.texts), work, resume=resume, progress=progress
     )
 
     # Calibrate on validation, then measure: on a test part of the corpus' own, once, or else on validation.
@@ -133,6 +139,7 @@ def train(
             "config": identity["config"],
             "history": fitted.history,
             "vectors": prepared.coverage,
+            "taught": taught.facts,
             "cross_validated": not len(prepared.validation.labels),
             "minutes": round((time.monotonic() - started) / 60, 1),
             "fit_processor_seconds": round(fitted.processor_seconds, 1),
@@ -147,6 +154,12 @@ def train(
         progress.say(f"no model for ONNX Runtime: {card.without_onnx}")
     shutil.rmtree(work)
     return card
+
+
+def _has_vectors_of(teacher: TrainConfig, config: TrainConfig) -> bool:
+    """Return whether a teacher can use the word vectors of a run, or uses none."""
+    sizes = {each.classifier(vocabulary_size=3, labels=2).embedding_dim for each in (teacher, config)}
+    return not teacher.vectors or (teacher.vectors == config.vectors and len(sizes) == 1)
 
 
 def _faithfulness(forward: keras.Model, texts: EncodedTexts, temperature: float, seed: int) -> dict[str, Any]:

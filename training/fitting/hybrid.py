@@ -38,8 +38,8 @@ def join(
 
         z = (1 - share) z_states / sd(z_states) + share z_ngrams / sd(z_ngrams)
 
-    where share is the part of the n-grams in the token weights, and sd the spread of logits around
-    their mean over labels.
+    where share is the part of the n-grams in the token weights, and sd the spread of logits around their mean over
+    labels.
 
     Args:
         architecture: of the hybrid.

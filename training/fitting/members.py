@@ -96,11 +96,12 @@ def _fit_one(
     resume: bool,
     progress: Progress,
 ) -> Fitted:
-    trained = replace(architecture, attention={**architecture.attention, "bits": 32}) if config.ngrams else architecture
+    coded = architecture.attention.get("bits", 32) != 32  # its tables are trained in 32 bits
+    trained = replace(architecture, attention={**architecture.attention, "bits": 32}) if coded else architecture
 
     def build(texts: EncodedTexts) -> keras.Model:
         model = build_classifier(trained)
-        if prepared.vectors is not None and not config.ngrams:
+        if config.vectors and prepared.vectors is not None and not config.ngrams:
             model.get_layer(EMBEDDING).set_weights([prepared.vectors])
         if config.ngrams:
             weights = label_weights(config, texts.labels, label_names)
@@ -125,7 +126,7 @@ def _fit_one(
         last_epochs=out_of_fold.last_epochs if out_of_fold else None,
     )
     fit.run(progress, resume=resume)
-    model = _with_codes(model, architecture) if trained != architecture else model
+    model = _with_codes(model, architecture) if coded else model
     seconds = time.process_time() - started
     if out_of_fold is None:
         logits = predict_logits(for_prediction(model), validation.ids)

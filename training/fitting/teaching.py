@@ -3,85 +3,144 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 
-from models.bundle.store import Bundle, load_bundle
-from models.calibration import probabilities
+from models.bundle.store import BundleCard, load_bundle, read_card
 from training import ConfigError
-from training.batches import EncodedTexts, encode_texts, for_prediction, predict_logits
+from training.batches import EncodedTexts, encode_texts
 from training.config import TrainConfig, read_config
+from training.measuring.answers import answers_of
 from training.prepare import Prepared, swapped
 from training.progress import Progress
 from training.robustness.lexicon import learn_lexicon
 from training.robustness.sentences import sample_sentences
 from training.robustness.templates import make_examples
-from training.speedups import with_fused_lstm
 
 TAUGHT_FILE = "taught.npz"
-_TEXTS, _SENTENCES, _TEMPLATES = range(3)  # what a seed is for
+_TEXTS, _SENTENCES, _TEMPLATES, _SWAPS = range(1, 5)  # beside the seed, which alone is that of the training texts
+
+Teacher = TrainConfig | Path
+"""The configuration of a classifier that is trained first, or the folder of a bundle."""
+
+TrainTeacher = Callable[[TrainConfig, Path], None]
+"""Trains a classifier on the texts of the run, and saves its bundle in a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """Training texts with those that teachers have labelled.
+
+    Attributes:
+        texts: all of them, the labelled ones first.
+        facts: who the teachers are and how many texts they labelled, for the card; None without teachers.
+    """
+
+    texts: EncodedTexts
+    facts: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
     """The texts to label. The label of `sentences[i]` leans on that of text `of_sentences[i]`, labelled texts first."""
 
-    unlabelled: list[str]
-    sentences: list[str]
+    unlabelled: Sequence[str]
+    sentences: Sequence[str]
     of_sentences: np.ndarray
 
 
-def with_taught_texts(
-    config: TrainConfig,
-    prepared: Prepared,
-    label_names: Sequence[str],
-    work: Path,
-    train_teacher: Callable[[TrainConfig, Path], None],
-    progress: Progress,
-) -> EncodedTexts:
-    """Return the training texts and those that `config.teaching` adds.
+def read_teachers(config: TrainConfig, label_names: Sequence[str], fingerprint: str) -> list[Teacher]:
+    """Read and check the teachers of a run, before anything is trained.
 
-    An unlabelled text gets the mean of its teachers' calibrated probabilities, a sentence in part those of the whole
-    text, a template what it says. The teachers see the same training texts and no others.
+    A teacher that is trained first gets the texts and the seed of the run. A bundle must have been trained on the same
+    texts, so that it passes on nothing about those of validation.
 
     Args:
         config: of the run.
-        prepared: its texts.
+        label_names: names of labels 0, 1, ...
+        fingerprint: of its corpus.
+
+    Raises:
+        ConfigError: a configuration cannot be read, a bundle has other labels or was trained on other texts, or there
+            are templates for other than two labels.
+        BundleError: a bundle cannot be read.
+    """
+    if not config.teaching:
+        return []
+    if config.teaching.templates and len(label_names) != 2:
+        raise ConfigError(f"teaching.templates: expected two labels. Received {list(label_names)}.")
+    teachers: list[Teacher] = []
+    for name in config.teaching.teachers:
+        if name.endswith(".toml"):
+            teachers.append(read_config(Path(name)).model_copy(update={"data": config.data, "seed": config.seed}))
+        else:
+            _check(Path(name), read_card(Path(name)), config, label_names, fingerprint)
+            teachers.append(Path(name))
+    return teachers
+
+
+def identity_of(teacher: Teacher) -> Any:
+    """Return what tells a teacher from others, in plain values."""
+    return read_card(teacher).version if isinstance(teacher, Path) else teacher.model_dump(mode="json")
+
+
+def teach(
+    config: TrainConfig,
+    teachers: Sequence[Teacher],
+    prepared: Prepared,
+    label_names: Sequence[str],
+    work: Path,
+    train_teacher: TrainTeacher,
+    progress: Progress,
+) -> Taught:
+    """Return the training texts and those that `config.teaching` adds.
+
+    An unlabelled text gets the mean of its teachers' calibrated probabilities, a sentence in part those of the whole
+    text, a template what it says.
+
+    Args:
+        config: of the run.
+        teachers: from `read_teachers`.
+        prepared: texts of the run.
         label_names: names of labels 0, 1, ...
         work: folder of the run; the labels are kept there, for a run that resumes.
-        train_teacher: trains a classifier on the same texts, and saves its bundle in a folder.
+        train_teacher: trains a teacher.
         progress: receives messages and steps.
 
     Raises:
-        ConfigError: a teacher is neither a TOML file nor a bundle of the same labels and texts, or there are templates
-            for other than two labels.
+        ConfigError: there is no validation part.
     """
     if not config.teaching:
-        return prepared.train
-    drawn, file = _draw(config, prepared), work / TAUGHT_FILE
-    if not file.exists():
-        folders = [_folder_of(name, config, work, train_teacher) for name in config.teaching.teachers]
-        bundles = [_checked(load_bundle(folder), config, label_names) for folder in folders]
-        progress.say(f"labelling {len(drawn.unlabelled):,} texts and {len(drawn.sentences):,} sentences")
-        with file.with_suffix(".partial").open("wb") as stream:
-            np.savez(stream, texts=_ask(bundles, drawn.unlabelled), sentences=_ask(bundles, drawn.sentences))
-        file.with_suffix(".partial").rename(file)
-    with np.load(file, allow_pickle=False) as stored:
-        texts, sentences = stored["texts"], stored["sentences"]
+        return Taught(prepared.train)
+    if not len(prepared.validation.labels):
+        raise ConfigError(
+            "teaching: expected a validation part, which no teacher learns. These texts are so few that they are "
+            "cross-validated. Hold some out with --set data.fewest_validation=0, or leave out [teaching]."
+        )
+    drawn = _draw(config, prepared)
+    folders = [_folder_of(teacher, work / f"teacher_{i}", train_teacher) for i, teacher in enumerate(teachers, 1)]
+    texts, sentences = _labels(folders, drawn, work / TAUGHT_FILE, progress)
     share = config.teaching.of_text
     of_texts = np.concatenate([prepared.train.targets(len(label_names)), texts])[drawn.of_sentences]
-    templates, of_templates = _templates(config, prepared, label_names)
+    templates, of_templates = _templates(config, prepared, len(label_names))
     soft = np.concatenate([texts, (1 - share) * sentences + share * of_texts, of_templates]).astype(np.float32)
     weights = np.full(len(soft), config.teaching.sentence_weight, np.float32)
     weights[: len(texts)] = 1
     further = encode_texts(
         prepared.tokenizer,
-        [*swapped(config, drawn.unlabelled, _TEXTS), *drawn.sentences, *templates],
+        [*drawn.unlabelled, *drawn.sentences, *templates],
         soft.argmax(axis=1),
         config.data.max_tokens,
     )
-    return prepared.train.and_taught(further.ids, soft, weights)
+    cards = [read_card(folder) for folder in folders]
+    facts = {
+        "teachers": [{"name": card.name, "version": card.version} for card in cards],
+        "unlabelled": len(texts),
+        "sentences": len(sentences),
+        "templates": len(templates),
+    }
+    return Taught(prepared.train.and_taught(further.ids, soft, weights), facts)
 
 
 def _draw(config: TrainConfig, prepared: Prepared) -> _Drawn:
@@ -89,7 +148,7 @@ def _draw(config: TrainConfig, prepared: Prepared) -> _Drawn:
     splits = prepared.splits
     generator = np.random.default_rng([config.seed, _TEXTS])
     chosen = np.sort(generator.permutation(len(splits.unlabelled))[: config.teaching.unlabelled])
-    unlabelled = [splits.unlabelled[place] for place in chosen]
+    unlabelled = swapped(config, [splits.unlabelled[place] for place in chosen], _SWAPS)
     sentences, of_sentences = sample_sentences(
         [*splits.train.texts, *unlabelled],
         config.teaching.sentences,
@@ -98,46 +157,48 @@ def _draw(config: TrainConfig, prepared: Prepared) -> _Drawn:
     return _Drawn(unlabelled, sentences, of_sentences)
 
 
-def _folder_of(
-    teacher: str, config: TrainConfig, work: Path, train_teacher: Callable[[TrainConfig, Path], None]
-) -> Path:
-    """Return the folder of a teacher's bundle, which is trained first if it is a TOML file."""
-    if not teacher.endswith(".toml"):
-        return Path(teacher)
-    own = read_config(Path(teacher))
-    folder = work / own.name
+def _folder_of(teacher: Teacher, folder: Path, train_teacher: TrainTeacher) -> Path:
+    """Return the folder of a teacher's bundle, which is trained into `folder` if it is not there."""
+    if isinstance(teacher, Path):
+        return teacher
     if not folder.exists():
-        train_teacher(own.model_copy(update={"data": config.data, "seed": config.seed}), folder)
+        train_teacher(teacher, folder)
     return folder
 
 
-def _checked(teacher: Bundle, config: TrainConfig, label_names: Sequence[str]) -> Bundle:
-    """Return a teacher whose validation texts are those of this run, so that it passes nothing on about them."""
-    if teacher.card.labels != tuple(label_names):
-        raise ConfigError(f"{teacher.path}: expected the labels {list(label_names)}. Received {teacher.card.labels}.")
-    seen, wanted = teacher.card.training.get("config", {}).get("data"), config.data.model_dump(mode="json")
-    if seen != wanted:
-        raise ConfigError(f"{teacher.path}: expected a bundle trained on the same texts, by {wanted}. Received {seen}.")
-    return teacher
+def _labels(folders: Sequence[Path], drawn: _Drawn, file: Path, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of the teachers' probabilities for texts and for sentences, float32[texts, labels] each.
+
+    They are read from `file` if it exists, and saved there otherwise.
+    """
+    if not file.exists():
+        progress.say(f"labelling {len(drawn.unlabelled):,} texts and {len(drawn.sentences):,} sentences")
+        texts = [*drawn.unlabelled, *drawn.sentences]
+        labels = np.mean([answers_of(load_bundle(folder))(texts) for folder in folders], axis=0).astype(np.float32)
+        with file.with_suffix(".partial").open("wb") as stream:
+            np.savez(stream, texts=labels[: len(drawn.unlabelled)], sentences=labels[len(drawn.unlabelled) :])
+        file.with_suffix(".partial").rename(file)
+    with np.load(file, allow_pickle=False) as stored:
+        return stored["texts"], stored["sentences"]
 
 
-def _ask(teachers: Sequence[Bundle], texts: Sequence[str]) -> np.ndarray:
-    """Return the mean of the teachers' calibrated probabilities: float32[texts, labels]."""
-    total = np.zeros((len(texts), len(teachers[0].card.labels)))
-    for teacher in teachers if len(texts) else ():
-        forward = for_prediction(with_fused_lstm(keras.Model(teacher.model.input, teacher.model.output["logits"])))
-        encoded = encode_texts(teacher.tokenizer, texts, np.zeros(len(texts), np.int32), teacher.card.max_tokens)
-        total += probabilities(predict_logits(forward, encoded.ids), teacher.card.temperature)
-    return (total / len(teachers)).astype(np.float32)
+def _check(path: Path, card: BundleCard, config: TrainConfig, label_names: Sequence[str], fingerprint: str) -> None:
+    if card.labels != tuple(label_names):
+        raise ConfigError(f"{path}: expected the labels {list(label_names)}. Received {list(card.labels)}.")
+    expected = {"fingerprint": fingerprint, **config.data.model_dump(mode="json")}
+    received = {"fingerprint": card.data.get("fingerprint"), **card.training.get("config", {}).get("data", {})}
+    if differing := sorted(name for name in expected if received.get(name) != expected[name]):
+        raise ConfigError(
+            f"{path}: expected a bundle trained on the texts of this run, as it must not know those of validation. "
+            f"It differs in {differing}."
+        )
 
 
-def _templates(config: TrainConfig, prepared: Prepared, label_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+def _templates(config: TrainConfig, prepared: Prepared, labels: int) -> tuple[list[str], np.ndarray]:
     """Return template sentences about words that lean to one side in the training texts, and their probabilities."""
     assert config.teaching
     if not config.teaching.templates:
-        return [], np.zeros((0, len(label_names)), np.float32)
-    if len(label_names) != 2:
-        raise ConfigError(f"teaching.templates: expected two labels. Received {list(label_names)}.")
+        return [], np.zeros((0, labels), np.float32)
     train = prepared.splits.train
     lexicon = learn_lexicon(train.texts, train.labels)
     examples = make_examples(

@@ -12,12 +12,11 @@ import numpy as np
 from models.bundle.looks import add_look
 from models.bundle.parts import REPORT_FOLDER
 from models.bundle.store import BundleCard, load_bundle
-from models.calibration import probabilities
 from training import DataError
-from training.batches import encode_texts, for_prediction, predict_logits
 from training.data.corpus import Corpus, LabelledTexts, fingerprint_of, label_counts, text_key
 from training.data.exclusion import EXCLUDED_FILE, leave_out
 from training.data.splits import split_texts
+from training.measuring.answers import answers_of
 from training.measuring.metrics import FIGURES, measure, measure_labels
 
 _LABELS_SHOWN = 5
@@ -109,12 +108,11 @@ def evaluate(
     same_data = card.data.get("fingerprint") in {known.fingerprint(), older}
     part, texts = _texts_of(card, known if same_data else corpus, test, whole, same_data)
     names = _names_in(card, corpus, renamed or {})
-    numbers = np.array([card.labels.index(name) for name in names], dtype=np.int32)
-    encoded = encode_texts(bundle.tokenizer, texts.texts, numbers[texts.labels], card.max_tokens)
-    scores = probabilities(predict_logits(for_prediction(bundle.model), encoded.ids), card.temperature)
-    metrics = measure(scores, encoded.labels) | measure_labels(scores, encoded.labels, card.labels)
+    labels = np.array([card.labels.index(name) for name in names], dtype=np.int32)[texts.labels]
+    scores = answers_of(bundle)(texts.texts)
+    metrics = measure(scores, labels) | measure_labels(scores, labels, card.labels)
     if test is not None and corpus.test is None and same_data:
-        metrics |= _without_seen(test, known, scores.argmax(axis=1) == encoded.labels)
+        metrics |= _without_seen(test, known, scores.argmax(axis=1) == labels)
     baselines = card.metrics.get("baselines", {}) if same_data and part == card.measured_on else {}
     return Evaluation(path, card, part, metrics, same_data, fingerprint_of(texts), baselines)
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from models.bundle.store import BundleCard, load_bundle
-from models.calibration import probabilities
 from training import DataError
-from training.batches import encode_texts, for_prediction, predict_logits
+from training.measuring.answers import answers_of
 
 Score = Callable[[Sequence[str]], np.ndarray]
 """Returns the probability of the positive label: texts -> float64[texts]."""
@@ -33,14 +32,8 @@ def load_scorer(path: Path, positive: str | None = None) -> tuple[BundleCard, st
     bundle = load_bundle(path)
     card = bundle.card
     column = positive_label(card, positive)
-    forward = for_prediction(bundle.model)
-
-    def score(texts: Sequence[str]) -> np.ndarray:
-        encoded = encode_texts(bundle.tokenizer, texts, np.zeros(len(texts), np.int32), card.max_tokens)
-        found: np.ndarray = probabilities(predict_logits(forward, encoded.ids), card.temperature)[:, column]
-        return found
-
-    return card, card.labels[column], score
+    answer = answers_of(bundle)
+    return card, card.labels[column], lambda texts: answer(texts)[:, column]
 
 
 def positive_label(card: BundleCard, positive: str | None) -> int:

@@ -80,6 +80,7 @@ def test_a_small_table_is_cross_validated(corpus: Corpus, tmp_path: Path) -> Non
     [
         ({"mechanism": "ngram_attention", "encoder": "none"}, "beside another mechanism"),
         ({"ngrams": {"width": 3}}, "only options of ngrams"),
+        ({"mechanism": "transformer", "encoder": "none"}, "beside an exact mechanism"),
         ({"ngram_share": 2.0}, "in \\[0, 1\\]"),
     ],
 )

@@ -1,6 +1,8 @@
 """Teachers label further texts, which a classifier learns beside the labelled ones."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,13 +10,13 @@ import pytest
 from models.bundle.store import read_card, save_bundle
 from models.classifier import build_classifier
 from tests.training.tiny_run import TINY, RecordedProgress
-from training import ConfigError
+from training import ConfigError, ResumeError
 from training.batches import EncodedTexts
 from training.checkpoint import VECTORS_FILE
-from training.config import DataConfig, NgramsConfig, PhaseConfig, TeachingConfig, TrainConfig
+from training.config import NgramsConfig, PhaseConfig, TeachingConfig, TrainConfig
 from training.data.corpus import Corpus
 from training.data.imdb import load_imdb
-from training.fitting.teaching import TAUGHT_FILE, with_taught_texts
+from training.fitting.teaching import TAUGHT_FILE, read_teachers, teach
 from training.prepare import Prepared, prepare
 from training.run import train
 
@@ -82,67 +84,126 @@ def test_a_teacher_is_trained_once_and_its_labels_are_kept(corpus: Corpus, tmp_p
 
     with pytest.raises(Killed):
         train(config, corpus, tmp_path / "student", work=work, resume=False, progress=Killer())
-    teacher = read_card(work / "teacher")
+    teacher = read_card(work / "teacher_1")
     assert teacher.training["config"]["data"] == config.data.model_dump(mode="json")
     labels = (work / TAUGHT_FILE).read_bytes()
     progress = Keeper(work / TAUGHT_FILE)
     card = train(config, corpus, tmp_path / "student", work=work, resume=True, progress=progress)
     assert not any("labelling" in line for line in progress.lines)
-    assert card.training["config"]["teaching"]["sentences"] == 7
+    assert card.training["taught"]["sentences"] == 7
+    assert card.training["taught"]["teachers"] == [{"name": "teacher_1", "version": teacher.version}]
     assert progress.kept == labels
 
 
-def fake_labels(work: Path, texts: np.ndarray, sentences: np.ndarray) -> None:
-    work.mkdir()
-    np.savez(work / TAUGHT_FILE, texts=texts, sentences=sentences)
+def test_a_run_stopped_while_its_teacher_is_trained_is_not_thrown_away(corpus: Corpus, tmp_path: Path) -> None:
+    file, work = tmp_path / "teacher.toml", tmp_path / "work"
+    file.write_text(TEACHER)
+
+    class Killed(Exception):
+        pass
+
+    class Killer(RecordedProgress):
+        def advance(self, task: str, done: int, total: int, figures: str = "") -> None:
+            raise Killed
+
+    config = taught_by(file)
+    with pytest.raises(Killed):
+        train(config, corpus, tmp_path / "student", work=work, resume=False, progress=Killer())
+    with pytest.raises(ResumeError, match="holds a stopped run"):
+        train(config, corpus, tmp_path / "student", work=work, resume=False, progress=RecordedProgress())
+    file.write_text(TEACHER.replace("0.3", "0.2"))
+    with pytest.raises(ResumeError, match="of this configuration"):
+        train(config, corpus, tmp_path / "student", work=work, resume=True, progress=RecordedProgress())
 
 
-def test_a_sentence_leans_on_its_text(prepared: Prepared, tmp_path: Path) -> None:
-    def untrained(teacher: TrainConfig, folder: Path) -> None:
-        raise AssertionError("the labels are there")
+def untrained(teacher: TrainConfig, folder: Path) -> None:
+    raise AssertionError("the teacher is there")
 
-    config = taught_by(Path("none.toml"), sentences=6, of_text=0.25, sentence_weight=0.1)
+
+def test_a_sentence_leans_on_its_text(prepared: Prepared, saved: Path, tmp_path: Path) -> None:
+    config = taught_by(saved, sentences=6, of_text=0.25, sentence_weight=0.1)
     texts = np.tile(np.array([[0.2, 0.8]], np.float32), (5, 1))
-    fake_labels(tmp_path / "work", texts, np.tile(np.array([[0.6, 0.4]], np.float32), (6, 1)))
-    taught = with_taught_texts(
-        config, prepared, ("negative", "positive"), tmp_path / "work", untrained, RecordedProgress()
-    )
+    np.savez(tmp_path / TAUGHT_FILE, texts=texts, sentences=np.tile(np.array([[0.6, 0.4]], np.float32), (6, 1)))
+    labels = ("negative", "positive")
+    taught = teach(config, [saved], prepared, labels, tmp_path, untrained, RecordedProgress())
     labelled = len(prepared.train.labels)
-    assert len(taught.ids) == labelled + 5 + 6
-    assert taught.soft is not None
-    assert taught.weights is not None
-    np.testing.assert_array_equal(taught.soft[:labelled], np.eye(2)[prepared.train.labels])
-    np.testing.assert_allclose(taught.soft[labelled : labelled + 5], texts)
-    for soft in taught.soft[labelled + 5 :]:
+    assert len(taught.texts.ids) == labelled + 5 + 6
+    assert taught.texts.soft is not None
+    assert taught.texts.weights is not None
+    np.testing.assert_array_equal(taught.texts.soft[:labelled], np.eye(2)[prepared.train.labels])
+    np.testing.assert_allclose(taught.texts.soft[labelled : labelled + 5], texts)
+    for soft in taught.texts.soft[labelled + 5 :]:
         whole = (soft - 0.75 * np.array([0.6, 0.4])) / 0.25
         assert min(abs(whole[1] - each) for each in (0, 1, 0.8)) < 1e-5
-    np.testing.assert_allclose(taught.weights, [1] * (labelled + 5) + [0.1] * 6)
+    np.testing.assert_allclose(taught.texts.weights, [1] * (labelled + 5) + [0.1] * 6)
+    assert taught.facts is not None
+    assert taught.facts["teachers"] == [{"name": "saved", "version": read_card(saved).version}]
 
 
-@pytest.mark.parametrize(
-    ("labels", "data", "fault"),
-    [
-        (("bad", "good"), STUDENT.data, "expected the labels"),
-        (("negative", "positive"), TINY.data, "trained on the same texts"),
-    ],
-)
-def test_a_bundle_that_may_know_the_validation_texts_is_no_teacher(
-    prepared: Prepared, tmp_path: Path, labels: tuple[str, ...], data: DataConfig, fault: str
-) -> None:
+@pytest.fixture
+def saved(corpus: Corpus, prepared: Prepared, tmp_path: Path) -> Path:
+    """An untrained bundle that says it was trained on the texts of `STUDENT`."""
     architecture = STUDENT.classifier(vocabulary_size=prepared.tokenizer.vocabulary_size, labels=2)
     save_bundle(
-        tmp_path / "teacher",
+        tmp_path / "saved",
         model=build_classifier(architecture),
         tokenizer=prepared.tokenizer,
         config=architecture,
-        labels=labels,
+        labels=("negative", "positive"),
         max_tokens=32,
-        training={"config": {"data": data.model_dump(mode="json")}},
+        data={"fingerprint": corpus.fingerprint()},
+        training={"config": {"data": STUDENT.data.model_dump(mode="json")}},
         onnx=False,
     )
-    config = taught_by(tmp_path / "teacher")
+    return tmp_path / "saved"
+
+
+@pytest.mark.parametrize(
+    ("change", "labels", "data", "fault"),
+    [
+        ({}, ("bad", "good"), "same", "expected the labels"),
+        ({"data": TINY.data}, ("negative", "positive"), "same", "differs in \\['swap_names'\\]"),
+        ({}, ("negative", "positive"), "other", "differs in \\['fingerprint'\\]"),
+    ],
+)
+def test_a_bundle_that_may_know_the_validation_texts_is_no_teacher(
+    corpus: Corpus, saved: Path, change: dict[str, Any], labels: tuple[str, ...], data: str, fault: str
+) -> None:
+    config = taught_by(saved)
+    assert read_teachers(config, corpus.label_names, corpus.fingerprint()) == [saved]
+    fingerprint = corpus.fingerprint() if data == "same" else data
     with pytest.raises(ConfigError, match=fault):
-        with_taught_texts(config, prepared, ("negative", "positive"), tmp_path, lambda *_: None, RecordedProgress())
+        read_teachers(config.model_copy(update=change), labels, fingerprint)
+
+
+def test_teachers_are_read_before_anything_is_trained(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="readable TOML"):
+        read_teachers(taught_by(tmp_path / "none.toml"), corpus.label_names, "")
+    with pytest.raises(ConfigError, match="expected two labels"):
+        read_teachers(taught_by(tmp_path / "none.toml", templates=3), ("bad", "fair", "good"), "")
+
+
+def test_there_is_no_teaching_without_a_validation_part(prepared: Prepared, saved: Path, tmp_path: Path) -> None:
+    few = replace(prepared, validation=prepared.validation.take(np.arange(0)))
+    with pytest.raises(ConfigError, match="expected a validation part"):
+        teach(taught_by(saved), [saved], few, ("negative", "positive"), tmp_path, untrained, RecordedProgress())
+
+
+def test_a_teacher_has_vectors_of_its_own_unless_they_are_the_same(corpus: Corpus, tmp_path: Path) -> None:
+    """The run of an attention over n-grams has none to share with a teacher that reads words."""
+    file = tmp_path / "teacher.toml"
+    file.write_text(
+        """
+name = "teacher"
+batch_size = 16
+model = { encoder = "none", embedding_dim = 8, attention_units = 4 }
+vectors = { window = 2, min_count = 1, epochs = 1 }
+phases = [{ epochs = 1, learning_rate = 0.01 }]
+"""
+    )
+    progress = RecordedProgress()
+    train(taught_by(file), corpus, tmp_path / "student", work=tmp_path / "work", resume=False, progress=progress)
+    assert any(task == "word vectors" for task, _, _ in progress.steps)
 
 
 def test_soft_labels_are_taken_along() -> None:
