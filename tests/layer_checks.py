@@ -206,7 +206,9 @@ def check_precision(
     mixed = type(layer).from_config(layer.get_config() | {"dtype": policy})
     call(mixed)
     mixed.set_weights(layer.get_weights())
-    assert all(keras.backend.standardize_dtype(weight.dtype) == "float32" for weight in mixed.trainable_weights)
+    dtypes = {keras.backend.standardize_dtype(weight.dtype) for weight in mixed.weights}
+    assert {dtype for dtype in dtypes if keras.backend.is_float_dtype(dtype)} <= {"float32"}
+    assert [weight.dtype for weight in mixed.weights] == [weight.dtype for weight in layer.weights]
     for expected, received in zip(tree.flatten(call(layer)), tree.flatten(call(mixed)), strict=True):
         dtype = keras.backend.standardize_dtype(received.dtype)
         if keras.backend.is_float_dtype(dtype):

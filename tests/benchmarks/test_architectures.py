@@ -4,6 +4,6 @@ from benchmarks.architectures import check
 
 
 def test_each_answers_as_keras_does_or_is_left_to_keras(compiled: None) -> None:
-    found = check(14)
-    assert found.total() == 14
+    found = check(20)
+    assert found.total() == 20
     assert not [outcome for outcome in found if outcome.startswith("crash") or "wrong" in outcome]
