@@ -19,7 +19,7 @@ def compiled() -> None:
 
     if native.library() is None:
         if shutil.which(os.environ.get("CC", "cc").split()[0]) is None:
-            pytest.skip("no C compiler, so there are no kernels")
+            pytest.skip("needs a C compiler to build the kernels")
         build()
         native.load.cache_clear()
         assert native.library() is not None

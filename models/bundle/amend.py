@@ -14,7 +14,7 @@ def amend_card(path: Path, **changes: Any) -> BundleCard:
     The bundle is replaced in one step. Its files stay as they are; the version changes.
 
     Raises:
-        BundleError: a file is not the one that the card lists, or the changed card is none.
+        BundleError: the card is invalid before or after the change, or a file differs from its hash in the card.
     """
     path = path.resolve()
     card = read_card(path)

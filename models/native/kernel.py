@@ -1,4 +1,4 @@
-"""What the kernels of forward passes have in common: texts in; logits, attention and contributions out."""
+"""The base of the forward-pass kernels: token ids in; logits, attention and contributions out."""
 
 import ctypes
 import itertools
@@ -91,7 +91,7 @@ class Kernel(ABC):
         """Return the outputs for texts.
 
         Args:
-            others: float32[texts, labels], logits of another path; what they are for is the kernel's to say.
+            others: float32[texts, labels], logits of another path; each kernel says how it uses them.
 
         Raises:
             ValueError: an id is out of range.

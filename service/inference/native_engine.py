@@ -50,6 +50,7 @@ class NativeEngine:
     """An `Engine` over a kernel. The outputs for a text are the same to the last bit in any batch.
 
     Args:
+        kernel: computes the forward passes.
         buckets: lengths in rising order; no text may be longer than the last.
         largest_batch: texts in a forward pass, at most.
     """

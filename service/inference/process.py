@@ -50,7 +50,7 @@ def lower_priority(steps: int) -> None:
 
 
 def tune_interpreter() -> None:
-    """Switch threads sooner and collect garbage less often than Python does by default."""
+    """Switch threads sooner than Python does by default, and look for garbage among new objects less often."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.set_threshold(*_COLLECTIONS)
 
@@ -64,7 +64,7 @@ def trim_memory() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
-    gc.collect()  # the collector waits for a quarter of what it saw last before it looks at all objects
+    gc.collect()  # sees little now: it looks at all objects again once a quarter of what it last saw is new
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # a C library other than GNU's has no malloc_trim
             ctypes.CDLL(None).malloc_trim(0)

@@ -10,7 +10,7 @@ from training import DataError
 from training.data.corpus import Corpus, Excluded, text_key
 
 EXCLUDED_FILE = "excluded.txt"
-"""Where the report of a run keeps the names that were left out."""
+"""The file in a bundle's report that lists the names left out."""
 
 _OF_IMDB = re.compile(r"train/(neg|pos|unsup)/\d+_\d+\.txt")
 

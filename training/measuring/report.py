@@ -19,7 +19,7 @@ _STYLE = Path(__file__).with_suffix(".css")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a report shows; `metrics`, `faithfulness`, `warnings`, `data` and `history` are those of the card."""
+    """The content of a report; `metrics`, `faithfulness`, `warnings`, `data` and `history` come from the card."""
 
     name: str
     mechanism: str

@@ -1,8 +1,8 @@
 """Families of sentences with gaps, and what each kind of sentence teaches.
 
 The gaps: {w} an adjective, {a} the same with its article, {o} one of the opposite polarity, {s} the subject, {v} a verb
-of the adjective's polarity, {u} one of the opposite polarity, {f} neutral words. Square brackets
-hold alternatives: `[isn't|was never]`.
+of the adjective's polarity, {u} one of the opposite polarity, {f} neutral words. Square brackets hold alternatives:
+`[isn't|was never]`.
 """
 
 import re

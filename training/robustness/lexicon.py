@@ -71,7 +71,7 @@ def learn_lexicon(texts: Sequence[str], labels: np.ndarray, *, fewest: int = 10,
 
 
 def _ratio(word: str, counts: _Counts, totals: np.ndarray, fewest: int) -> float:
-    """Return the ratio of an adjective; 0 if the word is none, is too rare, or leans to no side."""
+    """Return the log ratio of an adjective; 0 for any other word, a rare one, or one that leans to neither label."""
     texts = {place: sum(side[word] for side in sides) for place, sides in counts.items()}
     adverb = texts[_AFTER_BE] < texts[_AFTER_VERY] * _LEAST_AFTER_BE
     if word in _NO_ADJECTIVES or min(texts.values()) < fewest or adverb:

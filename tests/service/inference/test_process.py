@@ -49,7 +49,7 @@ def resident_bytes() -> int:
     return int(line.split()[1]) * 1024
 
 
-@pytest.mark.skipif(not STATUS.exists(), reason="reads resident memory from /proc, which Linux has")
+@pytest.mark.skipif(not STATUS.exists(), reason="needs /proc, which only Linux has")
 def test_free_memory_goes_back_to_the_kernel() -> None:
     trim_memory()
     before = resident_bytes()

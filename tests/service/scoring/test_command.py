@@ -52,7 +52,7 @@ def test_streams(models_dir: Path) -> None:
     assert "the number 1" in second["error"]
 
 
-@pytest.mark.skipif(not FULL.exists(), reason="no device here is always full")
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, which only Linux has")
 def test_an_error_on_standard_output_does_not_suggest_resuming(models_dir: Path) -> None:
     with FULL.open("wb") as full:
         done = heed(models_dir, "score", "-", "-o", "-", stdin=b'{"text": "A dull film."}\n', stdout=full)

@@ -71,7 +71,7 @@ def kill_after(process: int, journal: Path, windows: int, seconds: float) -> Non
     os.kill(process, signal.SIGKILL)
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="watches processes through /proc")
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, which only Linux has")
 @pytest.mark.parametrize("kind", ["csv.gz", "parquet"])
 def test_ten_kills_give_the_output_of_an_uninterrupted_run(forking: Forking, tmp_path: Path, kind: str) -> None:
     generator = random.Random(time.time_ns())
