@@ -36,11 +36,12 @@ class _Axes:
         place = f'cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="{radius:.1f}"'
         return f'<circle class="{kind}" {place}><title>{title}</title></circle>'
 
-    def grid(self, across: Sequence[float], label: str) -> str:
-        """Draw the scales: `across` below, evenly spaced values at the left."""
+    def grid(self, across: Sequence[float], label: str, most: float = np.inf) -> str:
+        """Draw the scales: `across` below, evenly spaced values of at most `most` at the left."""
         parts = []
+        top = min(self.high, most)
         decimals = 2 if self.high - self.low > 0.1 else 3
-        for value in np.linspace(self.low, self.high, _TICKS):
+        for value in np.linspace(self.low, top, _TICKS):
             y = self.y(value)
             parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.{decimals}f}</text>')
@@ -62,9 +63,11 @@ def draw_curves(history: Sequence[dict[str, Any]], figure: str) -> str:
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     margin = 0.05 * (high - low) or 0.05
     axes = _Axes(0.5, len(history) + 0.5, low - margin, high + margin)
-    parts = [axes.grid(epochs[:: 1 + len(epochs) // 12], "epoch")]
+    most = 1.0 if figure == "accuracy" else np.inf
+    parts = [axes.grid(epochs[:: 1 + len(epochs) // 12], "epoch", most)]
+    phases = [(one.get("part"), one["phase"]) for one in history]
     for last in range(1, len(history)):
-        if history[last]["phase"] != history[last - 1]["phase"]:
+        if phases[last] != phases[last - 1]:
             parts.append(axes.line([last + 0.5] * 2, [axes.low, axes.high], "phase"))
     for kind, points in series.items():
         parts.append(axes.line([x for x, _ in points], [y for _, y in points], kind))
@@ -77,7 +80,7 @@ def draw_reliability(bins: Sequence[ReliabilityBin]) -> str:
     low = max(0.0, min(min(one.confidence, one.accuracy) for one in bins) - 0.05)
     axes = _Axes(low, 1.02, low, 1.02)
     most = max(one.texts for one in bins)
-    parts = [axes.grid(np.linspace(low, 1, _TICKS).tolist(), "confidence"), axes.line([low, 1], [low, 1], "train")]
+    parts = [axes.grid(np.linspace(low, 1, _TICKS).tolist(), "confidence", 1.0), axes.line([low, 1], [low, 1], "train")]
     parts.append(axes.line([one.confidence for one in bins], [one.accuracy for one in bins], "validation"))
     for one in bins:
         title = f"{one.texts:,} texts: confidence {one.confidence:.3f}, accuracy {one.accuracy:.3f}"

@@ -105,7 +105,7 @@ def _curves(history: Sequence[dict[str, Any]]) -> str:
         f"<figure><figcaption>{figure}</figcaption>{draw_curves(history, figure)}</figure>"
         for figure in ("loss", "accuracy")
     )
-    caption = "Blue: validation. Grey and dashed: training, with dropout. A dotted line begins a new phase."
+    caption = "Blue: validation. Grey and dashed: training, with dropout. A dotted line begins a new phase or part."
     return f'<div class="charts">{charts}</div><p class="faint">{caption}</p>'
 
 
