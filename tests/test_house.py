@@ -60,7 +60,7 @@ GROUND_FLOOR = {
     "service.scoring": {"service", "service.predictions", "service.settings"},
     "service.http": {"service", "service.predictions", "service.settings"},
     "training.data": {"training"},
-    "training.measuring": {"training", "training.batches"},
+    "training.measuring": {"training", "training.batches", "training.speedups"},
     "training.robustness": {"training", "training.batches"},
     "models.layers": {"models.masking", "models.windows"},
     "models.bundle": {
