@@ -23,12 +23,14 @@ class EncodedTexts:
         labels: int32[texts].
         soft: probabilities of the labels to learn in place of `labels`, float32[texts, labels]; None learns `labels`.
         weights: weight of each text in the training loss, float32[texts]; None weighs all alike.
+        made: how many of the last texts are parts of texts, or made.
     """
 
     ids: Sequence[np.ndarray]
     labels: np.ndarray
     soft: np.ndarray | None = None
     weights: np.ndarray | None = None
+    made: int = 0
 
     @property
     def lengths(self) -> np.ndarray:
@@ -44,19 +46,27 @@ class EncodedTexts:
         soft, weights = (None if each is None else each[positions] for each in (self.soft, self.weights))
         return EncodedTexts([self.ids[i] for i in positions], self.labels[positions], soft, weights)
 
-    def and_taught(self, ids: Sequence[np.ndarray], soft: np.ndarray, weights: np.ndarray) -> "EncodedTexts":
+    def found(self) -> "EncodedTexts":
+        """Return the whole texts that somebody wrote."""
+        return self.take(np.arange(len(self.ids) - self.made)) if self.made else self
+
+    def and_taught(
+        self, ids: Sequence[np.ndarray], soft: np.ndarray, weights: np.ndarray, made: int = 0
+    ) -> "EncodedTexts":
         """Return these texts and further ones, whose labels are known as probabilities alone.
 
         Args:
             ids: int32[tokens] of each further text.
             soft: float32[texts, labels], their probabilities.
             weights: float32[texts], their weights in the training loss, where a labelled text weighs 1.
+            made: how many of the last ones are parts of texts, or made.
         """
         return EncodedTexts(
             [*self.ids, *ids],
             np.concatenate([self.labels, soft.argmax(axis=1).astype(np.int32)]),
             np.concatenate([self.targets(soft.shape[1]), soft]),
             np.concatenate([np.ones(len(self.ids), np.float32), weights]),
+            made,
         )
 
 

@@ -89,7 +89,24 @@ class TeachingConfig(_Section):
         description="part of the text's label in that of its sentence; the rest is the teachers'",
     )
     templates: int = Field(0, ge=0, description="sentences with negated and other judgements; two labels, English")
-    sentence_weight: float = Field(0.5, gt=0, description="weight of a sentence or template in the loss, of a text's")
+    turned: int = Field(
+        0, ge=0, description="sentences of `sentences` turned round by a negator or antonyms; two labels, English"
+    )
+    flipped: int = Field(
+        0, ge=0, description="labelled texts turned round by antonyms of their polar words; two labels, English"
+    )
+    sentence_weight: float = Field(
+        0.5, gt=0, description="weight in the loss, of that of a text, of sentences and of all that is made"
+    )
+    start: bool = Field(
+        False,
+        description="start at the weights of the first teacher, whose architecture must be the same",
+    )
+
+    @property
+    def is_made(self) -> bool:
+        """Return whether texts are made whose labels follow from their words: two labels, English."""
+        return bool(self.templates or self.turned or self.flipped)
 
     @field_serializer("teachers")
     def _without_their_folders(self, teachers: tuple[str, ...]) -> list[str]:
@@ -103,6 +120,12 @@ class PhaseConfig(_Section):
     learning_rate: float = Field(gt=0, description="initial; decays along a cosine to a tenth")
     train_embedding: bool = Field(True, description="whether to train the word vectors too")
     patience: int = Field(2, ge=1, description="epochs without a better validation measure before it ends")
+    average: float = Field(
+        0,
+        ge=0,
+        lt=1,
+        description="momentum of a running mean of the weights to keep, such as 0.999; 0: the last ones",
+    )
 
 
 class TrainConfig(_Section):
@@ -150,6 +173,8 @@ class TrainConfig(_Section):
     def _has_ngrams_for_their_mechanism(self) -> Self:
         if bool(self.ngrams) != (self.model.get("mechanism") == "ngram_attention" or "ngrams" in self.model):
             raise ValueError("Expected a table [ngrams] with the mechanism ngram_attention or [model.ngrams] alone.")
+        if self.model.get("mechanism") == "ngram_attention" and any(phase.average for phase in self.phases):
+            raise ValueError("Expected no average in phases of ngram_attention, whose tables are sparse.")
         return self
 
     @model_validator(mode="after")

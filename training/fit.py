@@ -100,7 +100,9 @@ class Fit:
         self._model.compile(
             optimizer=TableAdagrad(rate, attention_rate=ngrams.attention_rate, pull=ngrams.pull)
             if ngrams
-            else keras.optimizers.Adam(rate, global_clipnorm=self._config.gradient_norm),
+            else keras.optimizers.Adam(
+                rate, global_clipnorm=self._config.gradient_norm, use_ema=phase.average > 0, ema_momentum=phase.average
+            ),
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             jit_compile=trains_with_xla(self._config),
@@ -130,8 +132,12 @@ class Fit:
                 last_saved = time.monotonic()
 
     def _end_epoch(self, progress: Progress) -> None:
-        """Validate, and keep the weights if they are the best so far."""
+        """Validate, and keep the weights if they are the best so far; with `average`, their running mean."""
         state = self.state
+        averaged = self._config.phases[state.phase].average > 0
+        last = self._model.get_weights() if averaged else []
+        if averaged:
+            self._model.optimizer.finalize_variable_values(self._model.trainable_variables)
         entry = {
             "phase": state.phase + 1,
             "epoch": state.epoch + 1,
@@ -150,6 +156,8 @@ class Fit:
             state.stale_epochs += 1
         if self._after_epoch is not None:
             self._after_epoch(self._forward, len(state.history))
+        if averaged:
+            self._model.set_weights(last)
         state.end_epoch(entry)
         self._save()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from models.tokenizer import Tokenizer
@@ -26,6 +27,7 @@ class Prepared:
     Attributes:
         validation: empty where the run is cross-validated.
         test: None where the corpus has no test part of its own.
+        start: a trained model of the same architecture whose weights the classifier starts at; None: vectors alone.
     """
 
     splits: Splits
@@ -36,6 +38,7 @@ class Prepared:
     test: EncodedTexts | None
     baselines: dict[str, Any]  # their figures on the texts that are measured
     coverage: dict[str, Any] | None = None  # of pretrained vectors
+    start: keras.Model | None = None
 
     @property
     def measured(self) -> tuple[str, LabelledTexts, EncodedTexts]:

@@ -88,9 +88,8 @@ def train(
         train(teacher, corpus, folder, work=own, resume=holds_run(own), progress=progress, prepared=shared)
 
     taught = teach(config, teachers, prepared, corpus.label_names, work, train_teacher, progress)
-    fitted = fit_classifier(
-        config, corpus.label_names, replace(prepared, train=taught.texts), work, resume=resume, progress=progress
-    )
+    learned = replace(prepared, train=taught.texts, start=taught.start)
+    fitted = fit_classifier(config, corpus.label_names, learned, work, resume=resume, progress=progress)
 
     # Calibrate on validation, then measure: on a test part of the corpus' own, once, or else on validation.
     forward = for_prediction(fitted.model)

@@ -68,8 +68,10 @@ def fit_classifier(
     parts: dict[str, Fitted] = {}
     for name, part in parts_of(config).items():
         progress.say(f"{name}:")
+        # Short texts and made ones teach n-grams little but their frames.
+        learned = replace(prepared, train=prepared.train.found()) if name == NGRAMS else prepared
         parts[name] = fit_classifier(
-            part, label_names, prepared, work, resume=resume, progress=progress, member=f"{member}{name}"
+            part, label_names, learned, work, resume=resume, progress=progress, member=f"{member}{name}"
         )
     model, logits = join(
         architecture,
@@ -103,6 +105,9 @@ def _fit_one(
         model = build_classifier(trained)
         if config.vectors and prepared.vectors is not None and not config.ngrams:
             model.get_layer(EMBEDDING).set_weights([prepared.vectors])
+        if prepared.start is not None and not config.ngrams:
+            for layer in model.layers:
+                layer.set_weights(prepared.start.get_layer(layer.name).get_weights())
         if config.ngrams:
             weights = label_weights(config, texts.labels, label_names)
             start_at_naive_bayes(model, config.ngrams, texts.ids, texts.targets(len(label_names)), weights)

@@ -5,21 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from models.bundle.store import BundleCard, load_bundle, read_card
 from training import ConfigError
 from training.batches import EncodedTexts, encode_texts
 from training.config import TrainConfig, read_config
+from training.fitting.hybrid import STATES, parts_of
+from training.fitting.making import make_texts
 from training.measuring.answers import answers_of
 from training.prepare import Prepared, swapped
 from training.progress import Progress
-from training.robustness.lexicon import learn_lexicon
 from training.robustness.sentences import sample_sentences
-from training.robustness.templates import make_examples
+from training.robustness.turned import has_negator
 
 TAUGHT_FILE = "taught.npz"
-_TEXTS, _SENTENCES, _TEMPLATES, _SWAPS = range(1, 5)  # beside the seed, which alone is that of the training texts
+_TEXTS, _SENTENCES, _MADE, _SWAPS = range(1, 5)  # beside the seed, which alone is that of the training texts
 
 Teacher = TrainConfig | Path
 """The configuration of a classifier that is trained first, or the folder of a bundle."""
@@ -35,10 +37,12 @@ class Taught:
     Attributes:
         texts: all of them, the labelled ones first.
         facts: who the teachers are and how many texts they labelled, for the card; None without teachers.
+        start: the model of the first teacher, to start at its weights; None: do not.
     """
 
     texts: EncodedTexts
     facts: dict[str, Any] | None = None
+    start: keras.Model | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +66,14 @@ def read_teachers(config: TrainConfig, label_names: Sequence[str], fingerprint: 
         fingerprint: of its corpus.
 
     Raises:
-        ConfigError: a configuration cannot be read, a bundle has other labels or was trained on other texts, or there
-            are templates for other than two labels.
+        ConfigError: a configuration cannot be read, a bundle has other labels or was trained on other texts, the first
+            teacher has another architecture than the run starts with, or texts are made for other than two labels.
         BundleError: a bundle cannot be read.
     """
     if not config.teaching:
         return []
-    if config.teaching.templates and len(label_names) != 2:
-        raise ConfigError(f"teaching.templates: expected two labels. Received {list(label_names)}.")
+    if config.teaching.is_made and len(label_names) != 2:
+        raise ConfigError(f"teaching.templates, turned and flipped: expected two labels. Received {list(label_names)}.")
     teachers: list[Teacher] = []
     for name in config.teaching.teachers:
         if name.endswith(".toml"):
@@ -77,6 +81,8 @@ def read_teachers(config: TrainConfig, label_names: Sequence[str], fingerprint: 
         else:
             _check(Path(name), read_card(Path(name)), config, label_names, fingerprint)
             teachers.append(Path(name))
+    if config.teaching.start:
+        _check_start(teachers[0], config)
     return teachers
 
 
@@ -123,13 +129,16 @@ def teach(
     texts, sentences = _labels(folders, drawn, work / TAUGHT_FILE, progress)
     share = config.teaching.of_text
     of_texts = np.concatenate([prepared.train.targets(len(label_names)), texts])[drawn.of_sentences]
-    templates, of_templates = _templates(config, prepared, len(label_names))
-    soft = np.concatenate([texts, (1 - share) * sentences + share * of_texts, of_templates]).astype(np.float32)
+    sentences = (1 - share) * sentences + share * of_texts
+    generator = np.random.default_rng([config.seed, _MADE])
+    made = make_texts(config.teaching, prepared.splits.train, drawn.sentences, sentences[:, -1], generator)
+    of_made = [np.stack([1 - positive, positive], axis=1) for _, positive in made.values()]
+    soft = np.concatenate([texts, sentences, *of_made]).astype(np.float32)
     weights = np.full(len(soft), config.teaching.sentence_weight, np.float32)
     weights[: len(texts)] = 1
     further = encode_texts(
         prepared.tokenizer,
-        [*drawn.unlabelled, *drawn.sentences, *templates],
+        [*drawn.unlabelled, *drawn.sentences, *(text for kind, _ in made.values() for text in kind)],
         soft.argmax(axis=1),
         config.data.max_tokens,
     )
@@ -138,9 +147,10 @@ def teach(
         "teachers": [{"name": card.name, "version": card.version} for card in cards],
         "unlabelled": len(texts),
         "sentences": len(sentences),
-        "templates": len(templates),
+        **{kind: len(kind_texts) for kind, (kind_texts, _) in made.items()},
     }
-    return Taught(prepared.train.and_taught(further.ids, soft, weights), facts)
+    start = load_bundle(folders[0]).model if config.teaching.start else None
+    return Taught(prepared.train.and_taught(further.ids, soft, weights, len(soft) - len(texts)), facts, start)
 
 
 def _draw(config: TrainConfig, prepared: Prepared) -> _Drawn:
@@ -154,7 +164,8 @@ def _draw(config: TrainConfig, prepared: Prepared) -> _Drawn:
         config.teaching.sentences,
         np.random.default_rng([config.seed, _SENTENCES]),
     )
-    return _Drawn(unlabelled, sentences, of_sentences)
+    plain = [place for place, sentence in enumerate(sentences) if not has_negator(sentence)]
+    return _Drawn(unlabelled, [sentences[place] for place in plain], of_sentences[plain])
 
 
 def _folder_of(teacher: Teacher, folder: Path, train_teacher: TrainTeacher) -> Path:
@@ -194,18 +205,12 @@ def _check(path: Path, card: BundleCard, config: TrainConfig, label_names: Seque
         )
 
 
-def _templates(config: TrainConfig, prepared: Prepared, labels: int) -> tuple[list[str], np.ndarray]:
-    """Return template sentences about words that lean to one side in the training texts, and their probabilities."""
-    assert config.teaching
-    if not config.teaching.templates:
-        return [], np.zeros((0, labels), np.float32)
-    train = prepared.splits.train
-    lexicon = learn_lexicon(train.texts, train.labels)
-    examples = make_examples(
-        list(lexicon.positive),
-        list(lexicon.negative),
-        config.teaching.templates,
-        np.random.default_rng([config.seed, _TEMPLATES]),
-    )
-    positive = np.array([example.target for example in examples], np.float32)
-    return [example.text for example in examples], np.stack([1 - positive, positive], axis=1)
+def _check_start(teacher: Teacher, config: TrainConfig) -> None:
+    """Check that the run, or the path of a hybrid that reads words, has the architecture of its first teacher."""
+    own = parts_of(config)[STATES] if "ngrams" in config.model else config
+    model = read_card(teacher).training["config"]["model"] if isinstance(teacher, Path) else teacher.model
+    if model != own.model:
+        differing = sorted(key for key in {*model, *own.model} if model.get(key) != own.model.get(key))
+        raise ConfigError(
+            f"teaching.start: expected a first teacher of the same architecture. It differs in model.{differing}."
+        )

@@ -10,8 +10,27 @@ import numpy as np
 from training import DataError
 
 _INTENSIFIERS = ("very", "so", "too", "really", "truly", "quite", "extremely", "incredibly", "absolutely")
-_NO_ADJECTIVES = frozenset(
-    {*_INTENSIFIERS, "all", "done", "few", "gone", "here", "just", "not", "now", "one", "over", "there"}
+_NO_ADJECTIVES = frozenset({*_INTENSIFIERS, "all", "done", "few", "gone", "here", "just", "love", "more", "not", "now"})
+_NO_ADJECTIVES |= {"one", "over", "pretty", "there"}
+# They lean to one side for what reviews with them are about.
+_NO_JUDGEMENTS = frozenset(
+    {
+        *(
+            "bored",
+            "chilling",
+            "complex",
+            "creepy",
+            "dark",
+            "different",
+            "evil",
+            "handsome",
+            "innocent",
+            "low",
+            "natural",
+        ),
+        *("obvious", "rare", "real", "sharp", "similar", "simple", "tense", "terrifying", "tight", "tired"),
+        *("tough", "true", "unusual", "violent", "young"),
+    }
 )
 _INTENSIFIER = f"(?:{'|'.join(_INTENSIFIERS)})"
 _WORD = r"([a-z]{3,})\b"
@@ -73,8 +92,9 @@ def learn_lexicon(texts: Sequence[str], labels: np.ndarray, *, fewest: int = 10,
 def _ratio(word: str, counts: _Counts, totals: np.ndarray, fewest: int) -> float:
     """Return the log ratio of an adjective; 0 for any other word, a rare one, or one that leans to neither label."""
     texts = {place: sum(side[word] for side in sides) for place, sides in counts.items()}
+    none = word in _NO_ADJECTIVES or word in _NO_JUDGEMENTS
     adverb = texts[_AFTER_BE] < texts[_AFTER_VERY] * _LEAST_AFTER_BE
-    if word in _NO_ADJECTIVES or min(texts.values()) < fewest or adverb:
+    if none or min(texts.values()) < fewest or adverb:
         return 0.0
     ratios = {place: _log_ratio(word, sides, totals) for place, sides in counts.items()}
     agree = len({np.sign(ratio) for ratio in ratios.values()}) == 1

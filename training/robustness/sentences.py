@@ -10,6 +10,8 @@ FEWEST_WORDS, MOST_WORDS = 3, 40
 # A line break, or a stop before a capital letter or a digit, with a quotation mark or bracket on either side.
 _END = re.compile(r"""(?:<br\s*/?>|\n)|[.!?…]["'”’)]?(?=\s+["'“‘(]?[A-Z0-9])""")
 _NO_END = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|vs)|\b[A-Z])\.$")  # titles and initials
+_ASIDE = re.compile(r", ([a-z][a-zI' ]{6,60}),")
+_MOST_ASIDE_WORDS = 10
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
@@ -42,3 +44,9 @@ def sample_sentences(texts: Sequence[str], number: int, generator: np.random.Gen
     flat = [span for inside in spans for span in inside]
     chosen = np.sort(generator.choice(len(flat), min(number, len(flat)), replace=False))
     return [texts[of[i]][slice(*flat[i])] for i in chosen], of[chosen]
+
+
+def asides(texts: Sequence[str]) -> list[str]:
+    """Return what stands between two commas in `texts`, of 2 to 10 words; each once, in the order of the texts."""
+    found = dict.fromkeys(aside for text in texts for aside in _ASIDE.findall(text))
+    return [aside for aside in found if 2 <= len(aside.split()) <= _MOST_ASIDE_WORDS]

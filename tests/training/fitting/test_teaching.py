@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.bundle.store import read_card, save_bundle
+from models.bundle.store import load_bundle, read_card, save_bundle
 from models.classifier import build_classifier
 from tests.training.tiny_run import TINY, RecordedProgress
 from training import ConfigError, ResumeError
 from training.batches import EncodedTexts
 from training.checkpoint import VECTORS_FILE
-from training.config import NgramsConfig, PhaseConfig, TeachingConfig, TrainConfig
+from training.config import NgramsConfig, PhaseConfig, TeachingConfig, TrainConfig, read_config
 from training.data.corpus import Corpus
 from training.data.imdb import load_imdb
 from training.fitting.teaching import TAUGHT_FILE, read_teachers, teach
@@ -183,6 +183,63 @@ def test_teachers_are_read_before_anything_is_trained(corpus: Corpus, tmp_path: 
         read_teachers(taught_by(tmp_path / "none.toml", templates=3), ("bad", "fair", "good"), "")
 
 
+READER = """
+name = "teacher"
+batch_size = 16
+model = { encoder = "none", embedding_dim = 8, attention_units = 4 }
+vectors = { window = 2, min_count = 1, epochs = 1 }
+phases = [{ epochs = 1, learning_rate = 0.01 }]
+"""
+
+
+def test_a_student_starts_at_the_weights_of_its_teacher(corpus: Corpus, tmp_path: Path) -> None:
+    """Alone or beside n-grams; what is not trained stays as it was."""
+    file = tmp_path / "teacher.toml"
+    file.write_text(READER)
+    reader = read_config(file)
+    config = taught_by(file, start=True, sentences=9, flipped=2)
+    phase = PhaseConfig(epochs=1, learning_rate=1e-3, train_embedding=False, average=0.9)
+    alone = config.model_copy(update={"model": reader.model, "ngrams": False, "phases": (phase,)})
+    train(alone, corpus, tmp_path / "alone", work=tmp_path / "work", resume=False, progress=RecordedProgress())
+    train(
+        reader.model_copy(update={"data": alone.data, "seed": alone.seed}),
+        corpus,
+        tmp_path / "teacher",
+        work=tmp_path / "work",
+        resume=False,
+        progress=RecordedProgress(),
+    )
+    taught_by_bundle = alone.model_copy(
+        update={
+            "model": {**reader.model, "ngrams": {"longest": 2, "buckets": 4096}},
+            "ngrams": NgramsConfig(epochs=1),
+            "teaching": alone.teaching and alone.teaching.model_copy(update={"teachers": (str(tmp_path / "teacher"),)}),
+        }
+    )
+    card = train(
+        taught_by_bundle,
+        corpus,
+        tmp_path / "beside",
+        work=tmp_path / "work",
+        resume=False,
+        progress=RecordedProgress(),
+    )
+    words = [
+        load_bundle(tmp_path / name).model.get_layer("embedding").get_weights()[0]
+        for name in ("teacher", "alone", "beside")
+    ]
+    np.testing.assert_array_equal(words[0], words[1])
+    np.testing.assert_array_equal(words[0], words[2])
+    assert card.training["taught"].keys() == {"teachers", "unlabelled", "sentences", "flipped"}
+
+
+def test_a_student_of_another_architecture_cannot_start_there(corpus: Corpus, tmp_path: Path) -> None:
+    file = tmp_path / "teacher.toml"
+    file.write_text(READER)
+    with pytest.raises(ConfigError, match=r"same architecture. It differs in model.\['attention', 'attention_units'"):
+        read_teachers(taught_by(file, start=True), corpus.label_names, "")
+
+
 def test_there_is_no_teaching_without_a_validation_part(prepared: Prepared, saved: Path, tmp_path: Path) -> None:
     few = replace(prepared, validation=prepared.validation.take(np.arange(0)))
     with pytest.raises(ConfigError, match="expected a validation part"):
@@ -192,15 +249,7 @@ def test_there_is_no_teaching_without_a_validation_part(prepared: Prepared, save
 def test_a_teacher_has_vectors_of_its_own_unless_they_are_the_same(corpus: Corpus, tmp_path: Path) -> None:
     """The run of an attention over n-grams has none to share with a teacher that reads words."""
     file = tmp_path / "teacher.toml"
-    file.write_text(
-        """
-name = "teacher"
-batch_size = 16
-model = { encoder = "none", embedding_dim = 8, attention_units = 4 }
-vectors = { window = 2, min_count = 1, epochs = 1 }
-phases = [{ epochs = 1, learning_rate = 0.01 }]
-"""
-    )
+    file.write_text(READER)
     progress = RecordedProgress()
     train(taught_by(file), corpus, tmp_path / "student", work=tmp_path / "work", resume=False, progress=progress)
     assert any(task == "word vectors" for task, _, _ in progress.steps)
@@ -210,6 +259,9 @@ def test_soft_labels_are_taken_along() -> None:
     texts = EncodedTexts([np.array([2]), np.array([3, 4])], np.array([1, 0], np.int32))
     both = texts.and_taught([np.array([5])], np.array([[0.3, 0.7]], np.float32), np.array([0.5], np.float32))
     np.testing.assert_allclose(both.targets(2), [[0, 1], [1, 0], [0.3, 0.7]])
+    assert both.found() is both
+    made = texts.and_taught([np.array([5])], np.array([[0.3, 0.7]], np.float32), np.array([0.5], np.float32), made=1)
+    assert [one.tolist() for one in made.found().ids] == [[2], [3, 4]]
     last = both.take(np.array([2]))
     assert last.labels.tolist() == [1]
     assert last.weights is not None

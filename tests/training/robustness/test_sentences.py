@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.robustness.sentences import FEWEST_WORDS, MOST_WORDS, sample_sentences, sentence_spans
+from training.robustness.sentences import FEWEST_WORDS, MOST_WORDS, asides, sample_sentences, sentence_spans
 
 
 def cut(text: str) -> list[str]:
@@ -48,3 +48,8 @@ def test_sampled_sentences_are_of_their_texts() -> None:
 
 def test_texts_without_sentences_give_none() -> None:
     assert sample_sentences(["No.", ""], 3, np.random.default_rng(1))[0] == []
+
+
+def test_asides_are_what_stands_between_two_commas() -> None:
+    texts = ["It is, as I said, a film, which, as I said, runs for two hours.", "So, now, we, the few of us, went."]
+    assert asides(texts) == ["as I said", "the few of us"]
