@@ -57,8 +57,9 @@ class _Drawn:
 def read_teachers(config: TrainConfig, label_names: Sequence[str], fingerprint: str) -> list[Teacher]:
     """Read and check the teachers of a run, before anything is trained.
 
-    A teacher that is trained first gets the texts and the seed of the run. A bundle must have been trained on the same
-    texts, so that it passes on nothing about those of validation.
+    A teacher that is trained first gets the texts of the run, and its seed plus the place in the list, so that two of a
+    kind differ. A bundle must have been trained on the same texts, so that it passes on nothing about those of
+    validation.
 
     Args:
         config: of the run.
@@ -75,9 +76,10 @@ def read_teachers(config: TrainConfig, label_names: Sequence[str], fingerprint: 
     if config.teaching.is_made and len(label_names) != 2:
         raise ConfigError(f"teaching.templates, turned and flipped: expected two labels. Received {list(label_names)}.")
     teachers: list[Teacher] = []
-    for name in config.teaching.teachers:
+    for place, name in enumerate(config.teaching.teachers):
         if name.endswith(".toml"):
-            teachers.append(read_config(Path(name)).model_copy(update={"data": config.data, "seed": config.seed}))
+            changes = {"data": config.data, "seed": config.seed + place}
+            teachers.append(read_config(Path(name)).model_copy(update=changes))
         else:
             _check(Path(name), read_card(Path(name)), config, label_names, fingerprint)
             teachers.append(Path(name))

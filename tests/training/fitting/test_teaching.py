@@ -233,6 +233,17 @@ def test_a_student_starts_at_the_weights_of_its_teacher(corpus: Corpus, tmp_path
     assert card.training["taught"].keys() == {"teachers", "unlabelled", "sentences", "flipped"}
 
 
+def test_two_teachers_of_a_kind_have_seeds_of_their_own(corpus: Corpus, tmp_path: Path) -> None:
+    file = tmp_path / "teacher.toml"
+    file.write_text(READER)
+    config = taught_by(file)
+    assert config.teaching
+    twice = config.model_copy(update={"teaching": config.teaching.model_copy(update={"teachers": (str(file),) * 2})})
+    teachers = read_teachers(twice, corpus.label_names, "")
+    seeds = [teacher.seed for teacher in teachers if isinstance(teacher, TrainConfig)]
+    assert seeds == [STUDENT.seed, STUDENT.seed + 1]
+
+
 def test_a_student_of_another_architecture_cannot_start_there(corpus: Corpus, tmp_path: Path) -> None:
     file = tmp_path / "teacher.toml"
     file.write_text(READER)
