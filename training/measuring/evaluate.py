@@ -131,11 +131,16 @@ def _texts_of(
             f"{card.name}: expected a bundle that held out a validation part. It was cross-validated: its card has the "
             "figures of the folds. --test measures on the test part."
         )
+    return "validation", validation_of(card, corpus)
+
+
+def validation_of(card: BundleCard, corpus: Corpus) -> LabelledTexts:
+    """Return the texts that the training of a bundle held out, given the corpus it was trained on."""
     config = card.training.get("config", {})
     chosen = config.get("data", {})
     # Older runs split by their own seed.
     share, seed = chosen.get("validation_share", _VALIDATION_SHARE), chosen.get("split_seed", config.get("seed", 1))
-    return "validation", split_texts(corpus.train, corpus.label_names, share, seed, Path(corpus.source))[1]
+    return split_texts(corpus.train, corpus.label_names, share, seed, Path(corpus.source))[1]
 
 
 def _without_seen(test: LabelledTexts, corpus: Corpus, right: np.ndarray) -> dict[str, Any]:
