@@ -139,6 +139,7 @@ def train(
             "history": fitted.history,
             "vectors": prepared.coverage,
             "taught": taught.facts,
+            "rounding": fitted.rounding,
             "cross_validated": not len(prepared.validation.labels),
             "minutes": round((time.monotonic() - started) / 60, 1),
             "fit_processor_seconds": round(fitted.processor_seconds, 1),

@@ -1,7 +1,7 @@
 """Texts that other classifiers have labelled, to learn from beside the labelled ones."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from models.bundle.store import BundleCard, load_bundle, read_card
+from models.tokenizer import UNKNOWN_ID, Tokenizer
 from training import ConfigError
 from training.batches import EncodedTexts, encode_texts
 from training.config import TrainConfig, read_config
@@ -17,11 +18,14 @@ from training.fitting.making import make_texts
 from training.measuring.answers import answers_of
 from training.prepare import Prepared, swapped
 from training.progress import Progress
+from training.robustness.names import all_names
 from training.robustness.sentences import sample_sentences
 from training.robustness.turned import has_negator
 
 TAUGHT_FILE = "taught.npz"
 _TEXTS, _SENTENCES, _MADE, _SWAPS = range(1, 5)  # beside the seed, which alone is that of the training texts
+
+_MOST_NAMES = 1000
 
 Teacher = TrainConfig | Path
 """The configuration of a classifier that is trained first, or the folder of a bundle."""
@@ -144,6 +148,8 @@ def teach(
         soft.argmax(axis=1),
         config.data.max_tokens,
     )
+    if config.data.swap_names:
+        further = replace(further, ids=_with_unknown_names(prepared.tokenizer, further.ids, generator))
     cards = [read_card(folder) for folder in folders]
     facts = {
         "teachers": [{"name": card.name, "version": card.version} for card in cards],
@@ -168,6 +174,18 @@ def _draw(config: TrainConfig, prepared: Prepared) -> _Drawn:
     )
     plain = [place for place, sentence in enumerate(sentences) if not has_negator(sentence)]
     return _Drawn(unlabelled, [sentences[place] for place in plain], of_sentences[plain])
+
+
+def _with_unknown_names(
+    tokenizer: Tokenizer, texts: Sequence[np.ndarray], generator: np.random.Generator
+) -> list[np.ndarray]:
+    """Make the first names of every other text unknown words, whose label must not depend on them either."""
+    names = tokenizer.encode(" ".join(all_names()), _MOST_NAMES).ids
+    hidden = generator.random(len(texts)) < 0.5
+    return [
+        np.where(np.isin(ids, names), UNKNOWN_ID, ids).astype(np.int32) if hide else ids
+        for ids, hide in zip(texts, hidden, strict=True)
+    ]
 
 
 def _folder_of(teacher: Teacher, folder: Path, train_teacher: TrainTeacher) -> Path:

@@ -69,6 +69,11 @@ def names_of(group: str, sex: int, names: dict[str, tuple[str, str]] = NAMES) ->
     return names[group][sex].split()
 
 
+def all_names() -> list[str]:
+    """Return every name of `NAMES`."""
+    return list(_SEX)
+
+
 _SEX = {name: sex for group in NAMES for sex in (WOMEN, MEN) for name in names_of(group, sex)}
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from models.bundle.store import load_bundle, read_card, save_bundle
 from models.classifier import build_classifier
+from models.tokenizer import Tokenizer
 from tests.training.tiny_run import TINY, RecordedProgress
 from training import ConfigError, ResumeError
 from training.batches import EncodedTexts
@@ -16,7 +17,7 @@ from training.checkpoint import VECTORS_FILE
 from training.config import NgramsConfig, PhaseConfig, TeachingConfig, TrainConfig, read_config
 from training.data.corpus import Corpus
 from training.data.imdb import load_imdb
-from training.fitting.teaching import TAUGHT_FILE, read_teachers, teach
+from training.fitting.teaching import TAUGHT_FILE, _with_unknown_names, read_teachers, teach
 from training.prepare import Prepared, prepare
 from training.run import train
 
@@ -91,6 +92,9 @@ def test_a_teacher_is_trained_once_and_its_labels_are_kept(corpus: Corpus, tmp_p
     card = train(config, corpus, tmp_path / "student", work=work, resume=True, progress=progress)
     assert not any("labelling" in line for line in progress.lines)
     assert card.training["taught"]["sentences"] == 7
+    rounding = card.training["rounding"]  # its tables have 8 bits
+    assert rounding["accuracy"] == card.metrics["validation"]["accuracy"]
+    assert 0 < rounding["largest_change_of_a_logit"] < 0.2
     assert card.training["taught"]["teachers"] == [{"name": "teacher_1", "version": teacher.version}]
     assert progress.kept == labels
 
@@ -231,6 +235,15 @@ def test_a_student_starts_at_the_weights_of_its_teacher(corpus: Corpus, tmp_path
     np.testing.assert_array_equal(words[0], words[1])
     np.testing.assert_array_equal(words[0], words[2])
     assert card.training["taught"].keys() == {"teachers", "unlabelled", "sentences", "flipped"}
+
+
+def test_names_are_unknown_in_every_other_text() -> None:
+    tokenizer = Tokenizer(["karen", "sang", "jamal"])
+    texts = [tokenizer.encode("Karen and Jamal sang", 9).ids] * 400
+    hidden = [ids.tolist() for ids in _with_unknown_names(tokenizer, texts, np.random.default_rng(1))]
+    assert texts[0].tolist() == [2, 1, 4, 3]
+    assert 150 < hidden.count([1, 1, 1, 3]) < 250
+    assert hidden.count([1, 1, 1, 3]) + hidden.count([2, 1, 4, 3]) == 400
 
 
 def test_two_teachers_of_a_kind_have_seeds_of_their_own(corpus: Corpus, tmp_path: Path) -> None:
