@@ -138,6 +138,7 @@ class Fit:
         last = self._model.get_weights() if averaged else []
         if averaged:
             self._model.optimizer.finalize_variable_values(self._model.trainable_variables)
+            self._model.set_weights(self._model.get_weights())  # on JAX they would be the optimizer's own arrays
         entry = {
             "phase": state.phase + 1,
             "epoch": state.epoch + 1,
