@@ -88,7 +88,7 @@ def choose(corpus: Corpus, overrides: Sequence[str] = ()) -> tuple[TrainConfig, 
         "model": {
             "encoder": "none",
             "mechanism": "ngram_attention",
-            "attention": {"longest": longest, "buckets": buckets, "scale": scale, "dropout": dropout},
+            "attention": {"longest": longest, "buckets": buckets, "scale": scale, "dropout": dropout, "bits": 8},
         },
         "phases": [{"epochs": 3, "learning_rate": learning_rate}],
     }
