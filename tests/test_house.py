@@ -148,7 +148,7 @@ def test_the_diagram_in_the_readme_is_the_tree() -> None:
         if match := re.match(r"( *)([a-z_]+)/ ", line):
             parents = [*parents[: len(match[1]) // 2], match[2]]
             shown.add("/".join(parents))
-    there = {str(path.parent.relative_to(ROOT)) for room in ROOMS for path in modules_of(room)}
+    there = {str(path.parent.relative_to(ROOT)) for room in ROOMS for path in modules_of(room)} | {"service/page"}
     assert shown - {"tests", "benchmarks", "docs"} == there - {"models/bundle/onnx"}
 
 
@@ -278,7 +278,7 @@ def test_the_wheel_holds_the_three_rooms_and_what_they_read(tmp_path: Path) -> N
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "training").rglob("*.css")}
     expected |= {f"models/native/{name}" for name in SOURCES}
     assert (f"models/native/{LIBRARY.name}" in names) is (shutil.which("cc") is not None)
-    for folder in (ROOT / "service" / "web", *(ROOT / "models" / "saved" / name for name in BUNDLES)):
+    for folder in (ROOT / "service" / "page", *(ROOT / "models" / "saved" / name for name in BUNDLES)):
         assert folder.parent.name != "saved" or (folder / "bundle.json").is_file()
         expected |= {str(path.relative_to(ROOT)) for path in folder.rglob("*") if path.is_file()}
     assert expected - names == set()

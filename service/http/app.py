@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from models.bundle.card import BundleCard
@@ -21,6 +21,7 @@ from service import VERSION
 from service.http.metrics import Metrics
 from service.http.middleware import REFUSAL, SECURITY_SCHEMES, LoadShedding, Observe, check_key
 from service.http.openapi import PREDICTING, describe, json_body, path_parameter, problems, success
+from service.http.page import add_page
 from service.http.predict import predict, refuse_while_draining
 from service.http.problems import (
     ClientGone,
@@ -172,8 +173,8 @@ def _add_routes(app: FastAPI) -> None:
             response_model=Health,
             responses=success(answer) | problems(InternalError, *failures),
         )
-    app.add_route("/", start_page, include_in_schema=False)
     app.add_route("/docs", show_documentation, include_in_schema=False)
+    add_page(app)
 
 
 async def list_models(request: Request) -> Response:
@@ -218,11 +219,6 @@ async def readyz(request: Request) -> Response:
     if not registry.ready:
         raise NotReady(registry.not_ready_reason or "No model is ready.")
     return _json_response({"status": "ready"})
-
-
-async def start_page(request: Request) -> Response:
-    """Redirect a browser at the bare address to the documentation."""
-    return RedirectResponse("docs")
 
 
 async def show_documentation(request: Request) -> Response:

@@ -89,9 +89,9 @@ def test_answers_a_prediction(container: Container) -> None:
     assert sum(token["weight"] for token in prediction["tokens"]) == pytest.approx(1, abs=1e-4)
 
 
-def test_serves_its_docs_also_at_the_bare_address(container: Container) -> None:
-    for route in ("/", "/docs", "/openapi.json", "/metrics", "/models"):
-        assert httpx.get(container.url + route, timeout=30, follow_redirects=True).status_code == 200, route
+def test_serves_the_page_and_the_docs(container: Container) -> None:
+    for route in ("/", "/page/main.js", "/docs", "/openapi.json", "/metrics", "/models"):
+        assert httpx.get(container.url + route, timeout=30).status_code == 200, route
 
 
 def test_runs_as_nobody_special(container: Container) -> None:

@@ -296,14 +296,6 @@ async def test_work_that_is_cancelled_from_outside_stays_cancelled() -> None:
         await asking
 
 
-def test_the_bare_address_leads_to_the_documentation(client: AppClient) -> None:
-    answer = client.get("/")
-    assert answer.is_redirect
-    shown = client.get("/", follow_redirects=True)
-    assert shown.url.path == "/docs"
-    assert "swagger-ui" in shown.text
-
-
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/startupz", "/docs", "/"])
 def test_head_is_get_without_the_body(client: AppClient, path: str) -> None:
     asked, headed = client.get(path), client.head(path)
@@ -332,10 +324,11 @@ def test_behind_a_proxy_with_a_prefix_everything_is_found(settings: Settings, pr
     """Whether the proxy strips its prefix or not."""
     with client_of(create_app(settings.model_copy(update={"root_path": "/heed"}))) as client:
         assert client.get(f"{prefix}/livez").status_code == 200
-        page = client.get(f"{prefix}/docs").text
-        for address in re.findall(r"""(?:src|href|url)(?:=|: )["'](.+?)["']""", page):
-            assert not address.startswith("/"), "an absolute address would lose the prefix"
-            assert client.get(f"{prefix}/{address}").status_code == 200, address
+        for path in ("/", "/docs"):
+            page = client.get(f"{prefix}{path}").text
+            for address in re.findall(r"""(?:src|href|url)(?:=|: )["'](.+?)["']""", page):
+                assert not address.startswith("/"), "an absolute address would lose the prefix"
+                assert client.get(f"{prefix}/{address}").status_code == 200, address
         assert client.get(f"{prefix}/openapi.json").json()["servers"] == [{"url": "/heed"}]
 
 
