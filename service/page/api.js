@@ -13,7 +13,7 @@ export class Problem extends Error {
   }
 }
 
-/** POST `body` to `path`, or GET it without a body; return the JSON of the answer. Throws a Problem or an AbortError. */
+/** POST `body` to `path`, or GET it without a body; return the answer's JSON. Throws a Problem or an AbortError. */
 export async function ask(path, body, signal) {
   for (;;) {
     const response = await send(path, body, signal);

@@ -1,6 +1,7 @@
 // What is known of the models on screen, and whether their weights may be believed.
 
 import { ask } from "./api.js";
+import { track } from "./scale.js";
 import { describe, evidence, figure, percent, verdictOnWeights } from "./words.js";
 
 const asked = new Map(); // version -> promise of the card
@@ -37,9 +38,7 @@ function addFigures(part, { faithfulness, metrics }) {
   part("evidence").querySelector("ul").replaceChildren(...falls.map(([name, fall]) => {
     const row = document.createElement("li");
     row.appendChild(document.createElement("span")).textContent = name;
-    const track = row.appendChild(document.createElement("span"));
-    track.className = "track";
-    track.style.setProperty("--score", Math.max(0, fall / most));
+    row.append(track(Math.max(0, fall / most)));
     const value = row.appendChild(document.createElement("span"));
     value.className = "number";
     value.textContent = figure(fall);
@@ -47,6 +46,6 @@ function addFigures(part, { faithfulness, metrics }) {
   }));
   const measured = metrics.test ?? metrics.validation;
   const where = metrics.test ? "test" : "validation";
-  if (measured?.accuracy)
-    part("accuracy").textContent = `Right on ${percent(measured.accuracy)} of ${measured.texts.toLocaleString("en")} ${where} texts.`;
+  const texts = `${measured?.texts?.toLocaleString("en")} ${where} texts`;
+  if (measured?.accuracy) part("accuracy").textContent = `Right on ${percent(measured.accuracy)} of ${texts}.`;
 }

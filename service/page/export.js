@@ -3,6 +3,7 @@
 const CSS = new URL("reading.css", import.meta.url);
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = 24;
+const BASELINE = 0.78; // of a line's height, from its top
 const SHARPNESS = 2; // pixels of the PNG for each one on screen
 
 /** Save what the panes show as `form`: html, svg, png or json. */
@@ -27,11 +28,12 @@ async function asHtml(panes, legend) {
   const pictures = panes.map((pane) => {
     const picture = pane.part("picture").cloneNode(true);
     for (const each of picture.querySelectorAll("[data-item]")) {
-      for (const name of ["role", "tabindex", "data-item", "aria-label"]) each.removeAttribute(name);
+      for (const name of ["role", "tabindex", "data-item", "aria-label", "aria-describedby"]) each.removeAttribute(name);
       each.classList.remove("current");
     }
     picture.querySelector(".reading").removeAttribute("aria-label");
-    picture.querySelector("h2").append(` (${pane.shown.answer.model.name})`);
+    const name = picture.querySelector("h2").appendChild(document.createElement("small"));
+    name.textContent = pane.shown.answer.model.name;
     return picture.outerHTML;
   });
   const page = `<!doctype html>
@@ -59,12 +61,12 @@ function asSvg(panes) {
   const width = Math.ceil(Math.max(...boxes.map((box) => box.right)) + MARGIN - left);
   const height = Math.ceil(Math.max(...boxes.map((box) => box.bottom)) + MARGIN - top);
   const svg = document.createElementNS(SVG, "svg");
-  const draw = (name, attributes) => {
-    const element = svg.appendChild(document.createElementNS(SVG, name));
+  const set = (element, attributes) => {
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     return element;
   };
-  for (const [key, value] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}` })) svg.setAttribute(key, value);
+  const draw = (name, attributes) => set(svg.appendChild(document.createElementNS(SVG, name)), attributes);
+  set(svg, { width, height, viewBox: `0 0 ${width} ${height}` });
   draw("rect", { width, height, fill: plain(getComputedStyle(document.body).backgroundColor) });
   for (const picture of pictures) {
     for (const element of picture.querySelectorAll("*")) drawBox(draw, element, left, top);
@@ -94,23 +96,29 @@ function drawText(draw, node, left, top) {
   const range = document.createRange();
   const font = { "font-family": style.fontFamily, "font-size": style.fontSize, "font-weight": style.fontWeight };
   const struck = style.textDecorationLine === "line-through" ? { "text-decoration": "line-through" } : {};
-  const write = (from, to) => {
+  /** Write what stands between the first and the last of these places; in halves while it is broken over lines. */
+  const write = (places) => {
+    const [from, to] = [places[0], places.at(-1)];
     range.setStart(node, from);
     range.setEnd(node, to);
-    const boxes = range.getClientRects();
-    if (boxes.length > 1 && to - from > 1) {
-      // broken over lines: draw it by characters
-      for (const { segment, index } of new Intl.Segmenter().segment(node.data.slice(from, to)))
-        if (segment.length < to - from) write(from + index, from + index + segment.length);
-      return;
+    const [box, ...more] = range.getClientRects();
+    if (more.length && places.length > 2) {
+      const half = places.length >> 1;
+      write(places.slice(0, half + 1));
+      write(places.slice(half));
+    } else if (box?.width) {
+      const place = { x: box.left - left, y: box.top - top + BASELINE * box.height };
+      const fit = { textLength: box.width, lengthAdjust: "spacingAndGlyphs" };
+      const element = draw("text", { ...place, ...fit, fill: plain(style.color), ...font, ...struck });
+      const written = printable(node.data.slice(from, to));
+      const capital = style.textTransform === "capitalize" && from === 0;
+      element.textContent = capital ? written.charAt(0).toUpperCase() + written.slice(1) : written;
     }
-    if (!boxes.length || !boxes[0].width) return;
-    const [box] = boxes;
-    const baseline = box.top - top + box.height * 0.78;
-    const place = { x: box.left - left, y: baseline, textLength: box.width, lengthAdjust: "spacingAndGlyphs" };
-    draw("text", { ...place, fill: plain(style.color), ...font, ...struck }).textContent = printable(node.data.slice(from, to));
   };
-  for (const { 0: word, index } of node.data.matchAll(/\S+/gu)) write(index, index + word.length);
+  for (const { 0: word, index } of node.data.matchAll(/\S+/gu)) {
+    const starts = Array.from(new Intl.Segmenter().segment(word), (grapheme) => index + grapheme.index);
+    write([...starts, index + word.length]);
+  }
 }
 
 /** XML holds no control characters, and a drawing needs no marks of direction. */

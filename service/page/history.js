@@ -14,7 +14,8 @@ export function remembered() {
 
 /** Remember {text, label, probability}, in place of the same text and of what was typed on the way to it. */
 export function remember(entry) {
-  const others = remembered().filter(({ text }, at) => text !== entry.text && !(at === 0 && entry.text.startsWith(text)));
+  const onTheWay = (text, at) => text === entry.text || (at === 0 && entry.text.startsWith(text));
+  const others = remembered().filter(({ text }, at) => !onTheWay(text, at));
   try {
     localStorage.setItem(PLACE, JSON.stringify([entry, ...others].slice(0, MOST)));
   } catch {

@@ -10,6 +10,7 @@ import { asCurl, asPython, copy, linkTo, stateOf } from "./share.js";
 import { percent } from "./words.js";
 
 const SETTLED = 1500; // milliseconds after which a text belongs to the history
+const TOAST = 4000; // milliseconds
 const $ = (selector) => document.querySelector(selector);
 const clone = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 
@@ -20,13 +21,20 @@ let settling;
 const view = () => $("input[name=view]:checked").value;
 const say = (text) => ($("#said").textContent = text);
 
+/** Say something for a few seconds, to everybody. */
+function toast(text) {
+  $("#toast").textContent = text;
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => ($("#toast").textContent = ""), TOAST);
+}
+
 function addPane(model) {
   const asking = $("#asking").appendChild(clone("asking-template"));
   const answering = $("#answers").appendChild(clone("answer-template"));
-  const pane = new Pane(asking, answering, { typed, answered });
+  const number = panes.length + 1;
+  const pane = new Pane(number, asking, answering, { typed, answered });
   panes.push(pane);
   fillModels(pane, model);
-  const number = panes.length;
   asking.setAttribute("aria-label", number === 1 ? "Text" : "Text to compare with");
   answering.setAttribute("aria-label", number === 1 ? "Answer" : "Answer to compare with");
   return pane;
@@ -104,7 +112,8 @@ function refresh() {
   if (shown.length) {
     const { target, scores } = shown[0].shown.prediction;
     const others = Object.keys(scores).filter((label) => label !== target);
-    drawLegend($("#legend"), { view: view(), top, towards: target, away: others.length === 1 ? others[0] : "the others" });
+    const away = others.length === 1 ? others[0] : "the others";
+    drawLegend($("#legend"), { view: view(), top, towards: target, away });
   }
   drawCards($("#cards"), panes.map(({ model }) => models.models.find(({ name }) => name === model)));
 }
@@ -141,20 +150,28 @@ function openState() {
   if (model2 !== undefined || text2 !== undefined) compare({ model: model2, text: text2 });
 }
 
+function closeKeep() {
+  $("#keep").open = false;
+  $("#keep summary").focus();
+}
+
 async function onKeep(event) {
   const { copy: kind, save: form } = event.target.dataset;
   const questions = panes.map((pane) => pane.question);
-  const made = { link: () => linkTo(state()), curl: () => questions.map(asCurl).join("\n"), python: () => questions.map(asPython).join("\n") };
+  const made = {
+    link: () => linkTo(state()),
+    curl: () => questions.map(asCurl).join("\n"),
+    python: () => questions.map(asPython).join("\n"),
+  };
   try {
     if (kind) {
       await copy(made[kind]());
-      say("Copied.");
+      toast("Copied.");
     } else if (form) await save(form, panes.filter((pane) => pane.shown), $("#legend"));
     else return;
-    $("#keep").open = false;
-    $("#keep summary").focus();
+    closeKeep();
   } catch (error) {
-    say(error.message);
+    toast(error.message);
   }
 }
 
@@ -182,6 +199,8 @@ $(".examples").addEventListener("click", ({ target }) => target.dataset.text && 
 $(".switch").addEventListener("change", refresh);
 $("#compare").addEventListener("click", () => (panes.length > 1 ? closeComparison() : compare()));
 $("#keep").addEventListener("click", onKeep);
+$("#keep").addEventListener("keydown", ({ key }) => key === "Escape" && closeKeep());
+addEventListener("click", ({ target }) => $("#keep").contains(target) || ($("#keep").open = false));
 $("#history button:last-child").addEventListener("click", () => (forget(), drawHistory()));
 addEventListener("hashchange", openState);
 addPane("");

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { Reading } from "./reading.js";
-import { topOf } from "./scale.js";
+import { topOf, track } from "./scale.js";
 import { current, isEdited, original, pieces, remove, replace, restore, whole } from "./segments.js";
 import { drawTable } from "./table.js";
 import { figure, percent, points, signed } from "./words.js";
@@ -12,22 +12,28 @@ const MOST_LABELS = 6;
 
 export class Pane {
   /**
+   * @param number of the pane on the page.
    * @param asking the element with the text field and the model's name; @param answering the one with the answer.
    * @param page {typed(pane), answered(pane)}: told when the text is typed, and after each answer.
    */
-  constructor(asking, answering, page) {
-    const part = (name) => asking.querySelector(`[data-part=${name}]`) ?? answering.querySelector(`[data-part=${name}]`);
+  constructor(number, asking, answering, page) {
+    const part = (name) => {
+      const selector = `[data-part=${name}]`;
+      return asking.querySelector(selector) ?? answering.querySelector(selector);
+    };
     Object.assign(this, { asking, answering, part, page });
     this.segments = whole("");
     this.past = []; // segments, for undo
     this.shown = null; // {segments, prediction, original, model} on screen
-    this.reading = new Reading(part("reading"), {
+    part("facts").id = `facts-${number}`;
+    const on = {
       select: (item) => this.#drawToken(item),
       remove: ({ token }) => this.#edit(remove(this.shown.segments, token)),
       restore: ({ index }) => this.#edit(restore(this.shown.segments, index)),
       edit: () => part("replacement").select(),
       undo: () => this.undo(),
-    });
+    };
+    this.reading = new Reading(part("reading"), on, part("facts").id);
     part("text").addEventListener("input", () => page.typed(this));
     part("model").addEventListener("change", () => this.ask({ afresh: true }));
     part("retry").addEventListener("click", () => this.again());
@@ -135,9 +141,9 @@ export class Pane {
   fail(problem, again = () => this.ask()) {
     this.again = again;
     this.part("problem-title").textContent = problem.title ?? "The page failed";
-    this.part("problem-detail").textContent = problem.message;
-    const offences = (problem.errors ?? []).map(({ detail }) => Object.assign(document.createElement("li"), { textContent: detail }));
-    this.part("problem-errors").replaceChildren(...offences);
+    const offences = (problem.errors ?? []).map(({ detail }) => detail);
+    this.part("problem-detail").textContent = offences.length ? "" : problem.message;
+    list(this.part("problem-errors"), offences);
     this.#state("problem");
     if (problem.retryAfter) this.timer = setTimeout(again, 1000 * problem.retryAfter);
   }
@@ -162,15 +168,15 @@ export class Pane {
     this.part("probability").textContent = percent(prediction.probability);
     const scores = Object.entries(prediction.scores);
     if (scores.length > MOST_LABELS) scores.sort(([, a], [, b]) => b - a).splice(MOST_LABELS);
-    this.part("scores").replaceChildren(...scores.map(([label, score]) => bar(label, score, before.scores[label], label === prediction.label)));
+    const bars = scores.map(([label, score]) => bar(label, score, before.scores[label], label === prediction.label));
+    this.part("scores").replaceChildren(...bars);
     const [was, now] = [before.scores[before.label], prediction.scores[before.label]];
     const flip = before.label === prediction.label ? "" : ` The answer turns ${prediction.label}.`;
     this.part("change").textContent = isEdited(segments)
       ? `${before.label}: ${percent(was)} → ${percent(now)}, ${points(now - was)}.${flip}`
       : "";
     const { tokens_read: read, tokens_total: total } = prediction.truncation;
-    const warnings = prediction.warnings.map(({ message }) => message);
-    this.part("warnings").replaceChildren(...warnings.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    list(this.part("warnings"), prediction.warnings.map(({ message }) => message));
     this.part("count").textContent = `${read.toLocaleString("en")} of ${total.toLocaleString("en")} tokens read`;
   }
 
@@ -188,12 +194,9 @@ export class Pane {
     facts.replaceChildren();
     if (!token) return add("Removed", "not read");
     const { prediction } = this.shown;
-    const other = Object.keys(prediction.scores).find((label) => label !== prediction.target);
     add("Weight", `${figure(token.weight)}, ${figure(token.weight * prediction.tokens.length)} × an even share`);
-    if (token.contribution !== null) {
-      const direction = token.contribution < 0 ? (Object.keys(prediction.scores).length === 2 ? `towards ${other}` : `away from ${prediction.target}`) : `towards ${prediction.target}`;
-      add("Contribution", `${signed(token.contribution, 3)} ${direction}`);
-    }
+    if (token.contribution !== null)
+      add("Contribution", `${signed(token.contribution, 3)} ${direction(token.contribution, prediction)}`);
     if (!token.known) add("Vocabulary", "unknown word");
   }
 
@@ -201,9 +204,11 @@ export class Pane {
   #drawSum() {
     const { base_log_odds: base, tokens, target } = this.shown.prediction;
     const words = tokens.reduce((sum, { contribution }) => sum + contribution, 0);
-    this.part("sum").textContent = base === null
-      ? "This mechanism has no exact contributions."
-      : `${signed(base, 3)} before any word ${words < 0 ? "\u2212" : "+"} ${Math.abs(words).toFixed(3)} from the words = ${signed(base + words, 3)}, the log-odds of ${target}.`;
+    const shares = `${signed(base ?? 0, 3)} before any word, ${signed(words, 3)} from the words`;
+    this.part("sum").textContent =
+      base === null
+        ? "This mechanism has no exact contributions."
+        : `${shares}; together ${signed(base + words, 3)}, the log-odds of ${target}.`;
   }
 
   #drawTable() {
@@ -211,15 +216,23 @@ export class Pane {
   }
 }
 
+/** Say which label a contribution pushes towards. */
+function direction(contribution, { target, scores }) {
+  const others = Object.keys(scores).filter((label) => label !== target);
+  if (contribution >= 0) return `towards ${target}`;
+  return others.length === 1 ? `towards ${others[0]}` : `away from ${target}`;
+}
+
+function list(root, texts) {
+  root.replaceChildren(...texts.map((textContent) => Object.assign(document.createElement("li"), { textContent })));
+}
+
 function bar(label, score, before, winner) {
   const row = document.createElement("li");
   row.className = winner ? "score winner" : "score";
   const name = row.appendChild(document.createElement("span"));
   name.textContent = label;
-  const track = row.appendChild(document.createElement("span"));
-  track.className = "track";
-  track.style.setProperty("--score", score);
-  if (before !== score) track.style.setProperty("--before", before);
+  row.append(track(score, before));
   const value = row.appendChild(document.createElement("span"));
   value.className = "number";
   value.textContent = percent(score);

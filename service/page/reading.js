@@ -6,10 +6,12 @@ import { shade, valueOf } from "./scale.js";
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/gu;
 
 export class Reading {
-  /** @param on {select(piece), remove(piece), restore(piece), edit(), undo()}: what a reader does with a word. */
-  constructor(root, on) {
-    this.root = root;
-    this.on = on;
+  /**
+   * @param on {select(piece), remove(piece), restore(piece), edit(), undo()}: what a reader does with a word.
+   * @param figures id of the element that `select` fills; screen readers read it with the word.
+   */
+  constructor(root, on, figures) {
+    Object.assign(this, { root, on, figures });
     this.items = []; // the pieces one can go to, each with its element
     this.at = 0;
     root.addEventListener("pointerover", (event) => event.pointerType !== "touch" && this.#point(event));
@@ -36,13 +38,15 @@ export class Reading {
 
   select(at, focus = false) {
     this.items[this.at]?.element.setAttribute("tabindex", "-1");
+    this.items[this.at]?.element.removeAttribute("aria-describedby");
     this.items[this.at]?.element.classList.remove("current");
     this.at = at;
     const item = this.items[at];
     item.element.setAttribute("tabindex", "0");
+    item.element.setAttribute("aria-describedby", this.figures);
     item.element.classList.add("current");
-    if (focus) item.element.focus();
     this.on.select(item);
+    if (focus) item.element.focus();
   }
 
   #element(piece) {

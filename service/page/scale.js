@@ -37,6 +37,21 @@ export function drawLegend(root, { view, top, towards, away }) {
   root.replaceChildren(caption(left), swatches, caption(right));
 }
 
+/** Return a bar that is filled up to `share`, with a mark at the share before if that was another. */
+export function track(share, before = share) {
+  const element = document.createElement("span");
+  element.className = "track";
+  const filled = element.appendChild(document.createElement("span"));
+  filled.className = "filled";
+  filled.style.setProperty("--share", share);
+  if (before !== share) {
+    const mark = element.appendChild(document.createElement("span"));
+    mark.className = "mark";
+    mark.style.setProperty("--share", before);
+  }
+  return element;
+}
+
 function caption(text) {
   const element = document.createElement("span");
   element.className = "caption";

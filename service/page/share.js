@@ -21,7 +21,8 @@ export function asCurl(question) {
   const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
   const key = hasKey() ? ' \\\n  --header "X-API-Key: $HEED_KEY"' : "";
   const body = quoted(JSON.stringify(question));
-  return `curl --silent ${quoted(address())} \\\n  --header 'Content-Type: application/json'${key} \\\n  --data-binary ${body}`;
+  const header = " \\\n  --header 'Content-Type: application/json'";
+  return `curl --silent ${quoted(address())}${header}${key} \\\n  --data-binary ${body}`;
 }
 
 /** A program for Python's standard library. JSON's strings are also Python's. */

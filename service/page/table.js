@@ -12,7 +12,8 @@ const COLUMNS = [
 
 /** Draw a table of `tokens` into `root`, sorted by the column of that name. */
 export function drawTable(root, tokens, { by = "No.", descending = false } = {}) {
-  const columns = COLUMNS.filter(({ name }) => name !== "Contribution" || tokens.some((each) => each.contribution !== null));
+  const contributions = tokens.some(({ contribution }) => contribution !== null);
+  const columns = COLUMNS.filter(({ name }) => contributions || name !== "Contribution");
   const sorting = columns.find(({ name }) => name === by) ?? columns[0];
   const rows = tokens.map((token, at) => columns.map((column) => column.of(token, at)));
   const key = columns.indexOf(sorting);

@@ -34,10 +34,11 @@ export function verdictOnWeights({ attention_above_chance, attention_is }) {
   const how = attention_is === "exact"
     ? "The model pooled with exactly these weights."
     : "They are reduced from more than one map, so they are approximate.";
+  const subject = "The weights explain this model\u2019s answers";
   if (attention_above_chance === true)
-    return { good: true, text: `The weights explain this model\u2019s answers better than chance. ${how}` };
+    return { good: true, text: `${subject} better than chance. ${how}` };
   if (attention_above_chance === false)
-    return { good: false, text: `The weights explain this model\u2019s answers no better than chance: do not read them as reasons. ${how}` };
+    return { good: false, text: `${subject} no better than chance: do not read them as reasons. ${how}` };
   return { good: null, text: `Nobody measured whether the weights explain this model\u2019s answers. ${how}` };
 }
 
