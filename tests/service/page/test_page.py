@@ -241,7 +241,7 @@ def test_slices_are_the_tokens_of_texts_full_of_astral_characters(visit: Visit) 
         "电",
         "ก",
     ]
-    texts = ["a " + "".join(generator.choices(alphabet, k=generator.randrange(1, 40))) for _ in range(384)]
+    texts = ["a " + "".join(generator.choices(alphabet, k=generator.randrange(1, 40))) for _ in range(1024)]
     wrong = page.evaluate(
         """async (texts) => {
             const { ask } = await import("/page/api.js");
