@@ -22,7 +22,7 @@ from training.measuring.evaluate import validation_of
 from training.measuring.metrics import reliability
 
 LENGTHS = (0, 100, 150, 200, 300, 500, 1024)  # tokens
-MOST_MARKED, AROUND = 6, 110  # tokens in bold, characters on either side of the first and the last
+MOST_MARKED, AROUND = 5, 60  # tokens in bold, characters on either side of the first and the last
 
 
 def by_group(groups: np.ndarray, right: np.ndarray) -> Iterator[tuple[int, int, float]]:

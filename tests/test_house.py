@@ -68,7 +68,7 @@ GROUND_FLOOR = {
     },
 }
 MOST_FILES = 14
-BUNDLES = ("default", "dot_product", "multi_head", "transformer")
+BUNDLES = ("default", "small", "transformer")
 LOCKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.txt"))
 LOCK_LINE = re.compile(r"[a-z0-9.-]+(\[[a-z0-9,-]+\])?==\S+( ; [^\\]+?)?( +--hash=sha256:[0-9a-f]{64})+ *")
 PLACES_TO_NAME_AN_INDEX = ("pyproject.toml", "Makefile", "Dockerfile", "docker-compose.yml", "README.md", ".ci/run")

@@ -32,6 +32,12 @@ def add_look(bundle: Path, look: Mapping[str, Any]) -> int:
         raise BundleError(f"{file}: cannot log a look at the test part. {error.strerror or error}.") from error
 
 
+def read_looks(bundle: Path) -> list[dict[str, Any]]:
+    """Return the looks at the bundle in folder `bundle`, the first one first."""
+    file = bundle / LOOKS_FILE
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+
+
 def keep_looks(old: Path, new: Path) -> None:
     """Copy the log of the bundle in folder `old`, if there is one, to the bundle in `new` that will replace it.
 
