@@ -4,9 +4,9 @@ const MINUS = "\u2212";
 const fixed = (number, digits) => number.toFixed(digits).replace("-", MINUS);
 
 export function percent(share) {
-  if (share > 0.9995 && share < 1) return "> 99.9 %";
-  if (share < 0.0005 && share > 0) return "< 0.1 %";
-  return `${fixed(100 * share, 1)} %`;
+  if (share > 0.9995 && share < 1) return "> 99.9%";
+  if (share < 0.0005 && share > 0) return "< 0.1%";
+  return `${fixed(100 * share, 1)}%`;
 }
 
 /** A number with its sign, which a zero has none of. */

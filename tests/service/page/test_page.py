@@ -113,7 +113,7 @@ def test_an_answer_appears_while_typing(visit: Visit) -> None:
     expect(page.get_by_text("Which words decide?")).to_be_visible()
     page.get_by_label("Review").press_sequentially("I did not like it", delay=5)
     expect(page.locator(".reading .token")).to_have_text(["I", "did", "not", "like", "it"])
-    assert re.fullmatch(r"\d+\.\d %", probability(page))
+    assert re.fullmatch(r"\d+\.\d%", probability(page))
     levels = page.locator(".reading .token").evaluate_all("all => all.map(each => Number(each.dataset.level))")
     assert max(levels) == 8
     expect(page.locator("#said")).to_contain_text("%")
