@@ -99,8 +99,7 @@ class TeachingConfig(_Section):
         0.5, gt=0, description="weight in the loss, of that of a text, of sentences and of all that is made"
     )
     start: bool = Field(
-        False,
-        description="start at the weights of the first teacher, whose architecture must be the same",
+        False, description="start at the weights of the first teacher, whose architecture must be the same"
     )
 
     @property
@@ -121,10 +120,10 @@ class PhaseConfig(_Section):
     train_embedding: bool = Field(True, description="whether to train the word vectors too")
     patience: int = Field(2, ge=1, description="epochs without a better validation measure before it ends")
     average: float = Field(
-        0,
+        0.0,
         ge=0,
         lt=1,
-        description="momentum of a running mean of the weights to keep, such as 0.999; 0: the last ones",
+        description="momentum of a running mean of the weights to keep, such as 0.999; 0: none",
     )
 
 

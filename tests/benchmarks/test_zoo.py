@@ -17,7 +17,7 @@ from tests.training.conftest import write_excluded, write_imdb
 from training.config import read_config
 from training.data.imdb import load_imdb_test
 
-NOT_COMPARED = {"default", "quick", "quick_bilstm", "ngram"}
+NOT_COMPARED = {"default", "taught", "quick", "quick_bilstm", "ngram", "small"}
 READS_NO_STATES = {"ngram_attention"}  # so it is not compared over those of the baseline
 RUNS = [Run(BASELINE, 1), Run("scaled_dot_product", 1)]
 

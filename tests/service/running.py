@@ -1,5 +1,6 @@
 """Run the service for a test on a real port: in a thread of this process, or in a process of its own."""
 
+import faulthandler
 import os
 import signal
 import socket
@@ -96,6 +97,8 @@ def client_of(app: FastAPI) -> Iterator[AppClient]:
     finally:
         server.should_exit = True
         thread.join(timeout=60)
+        if thread.is_alive():
+            faulthandler.dump_traceback()  # which shows what the server waits for
         assert not thread.is_alive()
 
 

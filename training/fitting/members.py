@@ -134,15 +134,16 @@ def _fit_one(
         last_epochs=out_of_fold.last_epochs if out_of_fold else None,
     )
     fit.run(progress, resume=resume)
-    trained_model, model = model, _with_codes(model, architecture) if coded else model
+    finished = _with_codes(model, architecture) if coded else model
     seconds = time.process_time() - started
     if out_of_fold is None:
-        logits = predict_logits(for_prediction(model), validation.ids)
-        before = predict_logits(for_prediction(trained_model), validation.ids) if coded else logits
-        rounding = _rounding(before, logits, validation.labels) if coded else None
-        return Fitted(model, fit.state.history, logits, validation.labels, seconds, rounding)
+        logits = predict_logits(for_prediction(finished), validation.ids)
+        rounding = None
+        if coded:
+            rounding = _rounding(predict_logits(for_prediction(model), validation.ids), logits, validation.labels)
+        return Fitted(finished, fit.state.history, logits, validation.labels, seconds, rounding)
     history = [entry | figures for entry, figures in zip(fit.state.history, out_of_fold.figures, strict=False)]
-    return Fitted(model, history, out_of_fold.logits, train.labels, seconds)
+    return Fitted(finished, history, out_of_fold.logits, train.labels, seconds)
 
 
 def _rounding(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -15,20 +15,8 @@ _NO_ADJECTIVES |= {"one", "over", "pretty", "there"}
 # They lean to one side for what reviews with them are about.
 _NO_JUDGEMENTS = frozenset(
     {
-        *(
-            "bored",
-            "chilling",
-            "complex",
-            "creepy",
-            "dark",
-            "different",
-            "evil",
-            "handsome",
-            "innocent",
-            "low",
-            "natural",
-        ),
-        *("obvious", "rare", "real", "sharp", "similar", "simple", "tense", "terrifying", "tight", "tired"),
+        *("bored", "chilling", "complex", "creepy", "dark", "different", "evil", "handsome", "innocent", "low"),
+        *("natural", "obvious", "rare", "real", "sharp", "similar", "simple", "tense", "terrifying", "tight", "tired"),
         *("tough", "true", "unusual", "violent", "young"),
     }
 )

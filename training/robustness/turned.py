@@ -32,7 +32,7 @@ _NEGATOR = re.compile(
     re.IGNORECASE,
 )
 _JUDGEMENT = re.compile(
-    r"\b(?P<be>is|was|are|were)\s+(?P<degree>(?:(?:very|really|quite|such|an?|the)\s+){0,3})(?P<word>[a-z]+)\b",
+    r"\b(?P<be>is|was|are|were)\s+(?:(?:very|really|quite|such|an?|the)\s+){0,3}(?P<word>[a-z]+)\b",
     re.IGNORECASE,
 )
 _NEGATED = (" not", "n't", " never", " hardly", " by no means", " anything but")
